@@ -1,0 +1,70 @@
+package driver
+
+import "time"
+
+// AckKind says how a backend's consumers keep progress.
+type AckKind uint8
+
+// The kinds of acknowledgement.
+const (
+	AckNone     AckKind = iota // it keeps none
+	AckPosition                // a position per shard: its consumers are Committers
+)
+
+// String is the kind in one word.
+func (k AckKind) String() string {
+	if k == AckPosition {
+		return "position"
+	}
+	return "none"
+}
+
+// Dedup says which repeats of a record a backend removes with ExactlyOnce.
+type Dedup struct {
+	Retry  bool          // the toolkit's own repeats after a fault
+	Resend bool          // the application's own, by an identity it chooses
+	Window time.Duration // how long, where time limits it
+}
+
+// Features says what a backend can do. It is data: the core derives from it
+// which configurations to refuse when they are opened, the conformance suite
+// which cases to run, and the tables in the documentation are printed from it.
+type Features struct {
+	Backend string // the backend's name, also its URL scheme
+
+	Ack      AckKind // how groups keep progress; AckNone means no groups
+	SeekSeq  bool    // Start From(seq), Seek by sequence
+	SeekTime bool    // Start Since(t), Seek by time
+	Shards   bool    // more than one shard per stream
+	Keys     bool    // records have keys, and a nil key differs from an empty one
+	Headers  bool    // records have headers
+	// Tombstones: a nil value differs from an empty one.
+	Tombstones bool
+	Timestamps bool // a record's own Time is kept
+	// TimeUnit is the resolution of kept timestamps.
+	TimeUnit time.Duration
+	// Isolation: uncommitted messages exist and can be asked for.
+	Isolation bool
+	// Durabilities that a producer may ask for.
+	Durabilities []Durability
+	// Classes that receipts may carry, as far as is known at open.
+	Classes []Class
+	Dedup   Dedup // with ExactlyOnce
+	// MaxRecord is the largest record in bytes, key, value and headers
+	// together; zero is not known (the server decides).
+	MaxRecord int
+	// Autocreate: producing to a stream that is missing creates it.
+	Autocreate bool
+	// Needs says in one line what the backend needs, such as API versions.
+	Needs string
+}
+
+// Has reports whether a producer may ask for d.
+func (f Features) Has(d Durability) bool {
+	for _, o := range f.Durabilities {
+		if o == d {
+			return true
+		}
+	}
+	return false
+}
