@@ -97,9 +97,6 @@ func parse(s string, streams bool) (URL, error) {
 
 func (u URL) parsePath(path string, streams bool) (URL, error) {
 	path = strings.TrimPrefix(path, "localhost/")
-	if len(path) > 1 && !streams {
-		path = strings.TrimRight(path, "/")
-	}
 	names := ""
 	if i := strings.LastIndexByte(path, '/'); i >= 0 && streams {
 		path, names = path[:max(i, 1)], path[i+1:]
@@ -109,6 +106,9 @@ func (u URL) parsePath(path string, streams bool) (URL, error) {
 		return URL{}, Errorf(ErrInvalid, "", "URL with scheme %s: path %q: %w", u.Scheme, path, err)
 	}
 	if node != "" {
+		if node = strings.TrimRight(node, "/"); node == "" {
+			node = "/"
+		}
 		u.Nodes = []string{node}
 	}
 	return u, u.parseStreams(names)
@@ -234,7 +234,9 @@ func (u URL) text(redact bool) string {
 			b.WriteString(escapeItem(n))
 		}
 	}
-	if len(u.Streams) > 0 || isPath(u.Scheme) && slices.Equal(u.Nodes, []string{"/"}) {
+	// A path without streams ends in a slash, else its last part would read
+	// as a stream.
+	if len(u.Streams) > 0 || isPath(u.Scheme) && len(u.Nodes) > 0 {
 		b.WriteByte('/')
 	}
 	for i, n := range u.Streams {
