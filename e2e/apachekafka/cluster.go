@@ -1,0 +1,330 @@
+//go:build unix
+
+package apachekafka
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Options say what to start. The zero value is one node on a free port.
+type Options struct {
+	Nodes int // zero is 1; each is broker and controller
+	Port  int // of the first node's plain listener; zero chooses a free one
+
+	// Properties are added to every node's server.properties, and win over
+	// what this package writes there.
+	Properties map[string]string
+
+	// Secure adds two listeners to every node: SASL_SSL, which takes PLAIN,
+	// SCRAM-SHA-256 and SCRAM-SHA-512, and SSL, which asks for a client's
+	// certificate. The certificates are made for this cluster alone.
+	Secure bool
+	Users  map[string]string // user → password, for each of the three mechanisms
+}
+
+// Cluster is a running Apache Kafka. Its methods may be called by several
+// goroutines, but Kill, Restart and Stop of one node by one at a time.
+type Cluster struct {
+	o       Options
+	dir     string
+	nodes   []*node
+	secrets *secrets // nil without Options.Secure
+	reaper  *reaper
+	stop    sync.Once
+}
+
+// Start starts the nodes and returns when each names all of them in its
+// metadata. It fetches Kafka's jars when the cache has none. ctx bounds the
+// start and not the cluster's life.
+func Start(ctx context.Context, o Options) (*Cluster, error) {
+	if o.Nodes == 0 {
+		o.Nodes = 1
+	}
+	for user, password := range o.Users {
+		if strings.ContainsAny(user+password, "\"\\\n,]") {
+			return nil, fmt.Errorf("apachekafka: user %q: quotes, backslashes, commas, ] and line ends cannot be written for Kafka's StorageTool", user)
+		}
+	}
+	if _, err := exec.LookPath(java()); err != nil {
+		return nil, fmt.Errorf("apachekafka: java is not installed: run scripts/setup")
+	}
+	jars, err := Jars(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Between choosing a free port and Kafka's taking it another process may
+	// take it: then everything begins again with others.
+	for try := 1; ; try++ {
+		c, err := startOnce(ctx, o, jars)
+		if err == nil || !errors.Is(err, errPortTaken) || o.Port != 0 || try == 5 {
+			return c, err
+		}
+	}
+}
+
+var errPortTaken = errors.New("another process took the port first")
+
+func startOnce(ctx context.Context, o Options, jars string) (*Cluster, error) {
+	all, err := choosePorts(o)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "sea-kafka-")
+	if err != nil {
+		return nil, fmt.Errorf("apachekafka: %w", err)
+	}
+	c := &Cluster{o: o, dir: dir}
+	if err := c.start(ctx, all, jars); err != nil {
+		c.kill()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Cluster) start(ctx context.Context, all []ports, jars string) (err error) {
+	if c.reaper, err = startReaper(c.dir); err != nil {
+		return err
+	}
+	if c.o.Secure {
+		if c.secrets, err = makeSecrets(c.dir); err != nil {
+			return err
+		}
+	}
+	for i := range all {
+		n := &node{id: i + 1, ports: all[i], dir: filepath.Join(c.dir, fmt.Sprintf("node-%d", i+1)), jars: jars}
+		if err := os.Mkdir(n.dir, 0o700); err != nil {
+			return fmt.Errorf("apachekafka: %w", err)
+		}
+		if err := os.WriteFile(n.config(), render(properties(n.id, all, n.dir, c.o, c.secrets)), 0o600); err != nil {
+			return fmt.Errorf("apachekafka: %w", err)
+		}
+		c.nodes = append(c.nodes, n)
+	}
+	if err := c.format(ctx); err != nil {
+		return err
+	}
+	for _, n := range c.nodes {
+		if err := n.start(); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.nodes {
+		if err := c.ready(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) format(ctx context.Context) error {
+	id := newClusterID()
+	errs := make([]error, len(c.nodes))
+	var wg sync.WaitGroup
+	for i, n := range c.nodes {
+		wg.Go(func() { errs[i] = n.format(ctx, id, c.o.Users) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// newClusterID is a random UUID in Kafka's form: 22 characters of unpadded
+// base64url, and not a dash first, which would look like a flag.
+func newClusterID() string {
+	for {
+		b := make([]byte, 16)
+		_, _ = rand.Read(b) // never fails, see crypto/rand
+		if id := base64.RawURLEncoding.EncodeToString(b); id[0] != '-' {
+			return id
+		}
+	}
+}
+
+// Brokers are the plain listeners, host:port, of all nodes, killed ones too.
+func (c *Cluster) Brokers() []string { return c.addrs(func(p ports) int { return p.plain }) }
+
+// SASLBrokers are the SASL_SSL listeners; nil without Options.Secure.
+func (c *Cluster) SASLBrokers() []string { return c.addrs(func(p ports) int { return p.sasl }) }
+
+// MTLSBrokers are the SSL listeners that want a client certificate; nil
+// without Options.Secure.
+func (c *Cluster) MTLSBrokers() []string { return c.addrs(func(p ports) int { return p.mtls }) }
+
+func (c *Cluster) addrs(port func(ports) int) []string {
+	var a []string
+	for _, n := range c.nodes {
+		if p := port(n.ports); p != 0 {
+			a = append(a, addr(p))
+		}
+	}
+	return a
+}
+
+// TLS is a client's configuration for the secure listeners: it trusts the
+// cluster's authority and carries a client certificate. It panics without
+// Options.Secure.
+func (c *Cluster) TLS() *tls.Config {
+	return &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		RootCAs:      c.secrets.pool,
+		Certificates: []tls.Certificate{c.secrets.client},
+	}
+}
+
+// Files are what TLS holds as PEM files, for programs: the authority, the
+// client's certificate and its key. It panics without Options.Secure.
+func (c *Cluster) Files() (ca, cert, key string) {
+	return c.secrets.ca, c.secrets.clientCert, c.secrets.clientKey
+}
+
+// Dir is the temporary folder that holds everything: node-N/server.properties,
+// node-N/broker.log, node-N/data.
+func (c *Cluster) Dir() string { return c.dir }
+
+// PID is the process of a node, counted from 1; 0 when it does not run.
+func (c *Cluster) PID(node int) int {
+	if n := c.nodes[node-1]; n.running() {
+		return n.cmd.Process.Pid
+	}
+	return 0
+}
+
+// Kill ends a node, counted from 1, with SIGKILL, as a crash would, and
+// returns when it has ended. Its data stay.
+func (c *Cluster) Kill(node int) {
+	n := c.nodes[node-1]
+	n.signal(syscall.SIGKILL)
+	n.ended(time.Minute)
+}
+
+// Restart starts a node that was killed, on the same ports and data, and
+// returns when its metadata name it and the other nodes that run.
+func (c *Cluster) Restart(ctx context.Context, node int) error {
+	n := c.nodes[node-1]
+	if n.running() {
+		return fmt.Errorf("apachekafka: restart node %d: it runs", node)
+	}
+	if err := n.start(); err != nil {
+		return err
+	}
+	return c.ready(ctx, n)
+}
+
+// Stop ends all nodes and removes the folder. A second Stop does nothing.
+func (c *Cluster) Stop() {
+	c.stop.Do(func() {
+		for _, n := range c.nodes {
+			n.signal(syscall.SIGTERM)
+		}
+		// One node ends in a third of a second. The last of several has no
+		// quorum left to say goodbye to, and would wait for one.
+		patience := 10 * time.Second
+		if len(c.nodes) > 1 {
+			patience = 3 * time.Second
+		}
+		deadline := time.Now().Add(patience)
+		for _, n := range c.nodes {
+			n.ended(time.Until(deadline))
+		}
+		c.kill()
+	})
+}
+
+// kill leaves nothing, whatever state the cluster is in.
+func (c *Cluster) kill() {
+	for _, n := range c.nodes {
+		n.signal(syscall.SIGKILL)
+		n.ended(time.Minute)
+	}
+	_ = os.RemoveAll(c.dir)
+	if c.reaper != nil {
+		c.reaper.stop()
+	}
+}
+
+// choosePorts finds a free port for every listener.
+func choosePorts(o Options) ([]ports, error) {
+	taken := map[int]bool{o.Port: true}
+	free := func() int {
+		for {
+			// Below the ports that systems give to outgoing connections (from
+			// 32768 on Linux, 49152 elsewhere): a client that dials a killed
+			// node's port from that range can connect to itself, and then the
+			// node cannot have its port back.
+			r, err := rand.Int(rand.Reader, big.NewInt(32768-15000))
+			if err != nil {
+				panic(err) // never, see crypto/rand
+			}
+			p := 15000 + int(r.Int64())
+			if !taken[p] && canListen(p) {
+				taken[p] = true
+				return p
+			}
+		}
+	}
+	all := make([]ports, o.Nodes)
+	for i := range all {
+		all[i] = ports{plain: free(), controller: free()}
+		if o.Secure {
+			all[i].sasl, all[i].mtls = free(), free()
+		}
+	}
+	if o.Port != 0 {
+		if !canListen(o.Port) {
+			return nil, fmt.Errorf("apachekafka: port %d is taken: choose another, or end the process that has it", o.Port)
+		}
+		all[0].plain = o.Port
+	}
+	return all, nil
+}
+
+func canListen(port int) bool {
+	l, err := net.Listen("tcp", addr(port))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}
+
+// reaper is a shell that outlives this process if it is killed, and then
+// removes the cluster's folder. It learns of the end by its standard input,
+// whose other end only this process holds.
+type reaper struct {
+	cmd *exec.Cmd
+	in  io.Closer
+}
+
+func startReaper(dir string) (*reaper, error) {
+	// The second of sleep lets the kernel end the brokers first.
+	cmd := exec.Command("/bin/sh", "-c", `read -r _; sleep 1; rm -rf -- "$1"`, "sh", dir)
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("apachekafka: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("apachekafka: %w", err)
+	}
+	return &reaper{cmd: cmd, in: in}, nil
+}
+
+func (r *reaper) stop() {
+	_ = r.cmd.Process.Kill()
+	_ = r.in.Close()
+	_ = r.cmd.Wait()
+}
