@@ -123,6 +123,7 @@ type Batch interface {
 	Value(i int) []byte
 	Headers(i int) iter.Seq2[string, []byte]
 	Size(i int) int    // bytes that message i holds in memory, about
+	Bytes() int        // what all messages hold, without looking at each
 	Attempt(i int) int // 1 on first delivery; more where the backend counts deliveries
 	Release()
 }

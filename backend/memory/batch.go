@@ -13,6 +13,7 @@ type batch struct {
 	gen   uint64
 	first uint64
 	msgs  []message
+	bytes int
 }
 
 func (b *batch) Shard() driver.Shard  { return b.shard }
@@ -24,6 +25,7 @@ func (b *batch) Time(i int) time.Time { return b.msgs[i].time }
 func (b *batch) Key(i int) []byte     { return b.msgs[i].key }
 func (b *batch) Value(i int) []byte   { return b.msgs[i].value }
 func (b *batch) Size(i int) int       { return b.msgs[i].size() + messageOverhead }
+func (b *batch) Bytes() int           { return b.bytes }
 func (b *batch) Attempt(int) int      { return 1 }
 
 // Release does nothing: the bytes are the store's and stay.

@@ -152,7 +152,7 @@ func (c *consumer) collect(into []driver.Batch) ([]driver.Batch, error) {
 			return into, gap
 		}
 		if len(window) > 0 {
-			into = append(into, &batch{cur.sh.id, cur.gen, cur.next, window})
+			into = append(into, &batch{cur.sh.id, cur.gen, cur.next, window, size})
 			cur.next += uint64(len(window))
 			budget -= size
 			idle = 0

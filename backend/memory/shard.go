@@ -2,6 +2,7 @@ package memory
 
 import (
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ type message struct {
 	key, value []byte
 	headers    []driver.Header
 	time       time.Time
+	sum        int // sizes of this message and all before it in the shard
 }
 
 func (m *message) size() int {
@@ -45,6 +47,7 @@ type shard struct {
 	base   uint64 // the sequence number of blocks[0][0], a multiple of blockLen
 	first  uint64 // the first message that is still there
 	next   uint64 // one past the last
+	sum    int    // of the last message
 	arena  []byte
 	subs   []chan struct{} // woken by an append, each with room for one signal
 }
@@ -74,6 +77,8 @@ func (s *shard) append(rec *driver.Record) uint64 {
 		last++
 	}
 	s.blocks[last] = append(s.blocks[last], m)
+	s.sum += m.size() + messageOverhead
+	s.blocks[last][len(s.blocks[last])-1].sum = s.sum
 	seq := s.next
 	s.next++
 	if s.retain > 0 && s.next-s.first > s.retain {
@@ -122,7 +127,7 @@ func (s *shard) trimLocked(before uint64) {
 // read is a window of the messages from sequence number from on, as far as
 // they lie in one block and hold at most budget bytes, but one at least. What
 // lies below first is gone: then there is no window. size is what the window
-// holds.
+// holds; sums spare it a look at each message.
 func (s *shard) read(from uint64, budget int) (window []message, size int, first uint64) {
 	s.mu.Lock()
 	if from >= s.first && from < s.next {
@@ -131,14 +136,15 @@ func (s *shard) read(from uint64, budget int) (window []message, size int, first
 	}
 	first = s.first
 	s.mu.Unlock()
-	for i := range window {
-		n := window[i].size() + messageOverhead
-		if size > 0 && size+n > budget {
-			return window[:i:i], size, first
-		}
-		size += n
+	if len(window) == 0 {
+		return nil, 0, first
 	}
-	return window[:len(window):len(window)], size, first
+	before := window[0].sum - window[0].size() - messageOverhead
+	n := len(window)
+	if window[n-1].sum-before > budget {
+		n = max(1, sort.Search(n, func(i int) bool { return window[i].sum-before > budget }))
+	}
+	return window[:n:n], window[n-1].sum - before, first
 }
 
 // resolve turns a start into the number where reading begins.

@@ -1,0 +1,178 @@
+package seastreamer
+
+import (
+	"iter"
+	"sync/atomic"
+	"time"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// Views are at most this long and this large, so that one batch neither keeps
+// the loop from a revoke nor a lot of memory from being freed.
+const (
+	maxViewLen   = 1000
+	maxViewBytes = 1 << 20
+)
+
+// A Batch is a run of messages of one shard, with ascending sequence numbers.
+type Batch struct {
+	d        driver.Batch
+	src      *source
+	w        *window
+	from, to int32  // messages [from, to) of d
+	start    int32  // the first that the application sees: above from after a loop over Messages left early
+	next     Seq    // where the shard stands when all of them are done
+	size     int    // bytes, about
+	again    int32  // deliveries before this one, by this consumer
+	of       *Batch // the batch that a redelivered message came from
+
+	// passed is the index up to which the loop has gone with AckOnAdvance and
+	// AckOnDelivery. The loop stores it for each message without a lock, and
+	// commits load it.
+	passed atomic.Int32
+	// acked has a bit for each message that Ack has done, and ackedUpTo is the
+	// index of the first without. Under w.mu.
+	acked     []uint64
+	ackedUpTo int32
+
+	pos      int32 // where the next range begins; the loop's own
+	released bool  // by the application; under w.mu
+	settled  bool  // nothing of it is outstanding; under w.mu
+}
+
+// A source is a driver's batch and the number of views on it that are neither
+// released nor garbage; the driver's Release is called when it falls to zero.
+type source struct {
+	d    driver.Batch
+	refs atomic.Int32
+}
+
+func (s *source) unref() {
+	if s.refs.Add(-1) == 0 {
+		s.d.Release()
+	}
+}
+
+// views splits a driver's batch. It always yields at least one view, so that
+// a batch without messages still moves its shard. Only a batch of large
+// messages is asked for the size of each: looking at every message would cost
+// more than all the rest of the read path.
+func views(d driver.Batch, into []*Batch) []*Batch {
+	src := &source{d: d}
+	first := len(into)
+	n, bytes := int32(d.Len()), d.Bytes()
+	large := bytes > maxViewBytes && bytes/int(n) > maxViewBytes/maxViewLen
+	for from := int32(0); ; {
+		b := &Batch{d: d, src: src, from: from, start: from, pos: from, ackedUpTo: from}
+		b.passed.Store(from)
+		to := min(n, from+maxViewLen)
+		if large {
+			for to = from; to < n && to-from < maxViewLen && b.size < maxViewBytes; to++ {
+				b.size += d.Size(int(to))
+			}
+		} else if n > 0 {
+			b.size = bytes * int(to-from) / int(n)
+		}
+		b.to = to
+		into = append(into, b)
+		if to == n {
+			b.next = d.Next()
+			src.refs.Store(int32(len(into) - first))
+			return into
+		}
+		b.next = d.Seq(int(to))
+		from = to
+	}
+}
+
+// Shard is the shard that the batch was read from.
+func (b *Batch) Shard() Shard { return b.d.Shard() }
+
+// Len is the number of messages.
+func (b *Batch) Len() int { return int(b.to - b.start) }
+
+// At is message i of the batch, from 0.
+func (b *Batch) At(i int) Message { return Message{b, b.start + int32(i)} }
+
+// Messages yields the messages in order.
+func (b *Batch) Messages() iter.Seq[Message] {
+	return func(yield func(Message) bool) {
+		for i := b.start; i < b.to; i++ {
+			if !yield(Message{b, i}) {
+				return
+			}
+		}
+	}
+}
+
+// Ack says that every message of the batch is done, see [Message.Ack].
+func (b *Batch) Ack() { b.w.ackAll(b) }
+
+// Nack hands every message of the batch back, see [Message.Nack].
+func (b *Batch) Nack(after time.Duration) {
+	for m := range b.Messages() {
+		m.Nack(after)
+	}
+}
+
+// Lost is closed when the shard has gone elsewhere, see [Message.Lost].
+func (b *Batch) Lost() <-chan struct{} { return b.w.lost }
+
+// Release says that the application no longer touches the batch, its messages
+// and what they returned, so that their memory can be used again. It is
+// optional: the garbage collector finds what is not released. Messages that
+// are not acknowledged yet still can be.
+func (b *Batch) Release() {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	if !b.released {
+		b.released = true
+		b.unrefIfDone()
+	}
+}
+
+// unrefIfDone gives the view up once it is released and settled; settling and
+// nacked messages need sequences and bytes until then. Under w.mu.
+func (b *Batch) unrefIfDone() {
+	if b.released && b.settled {
+		b.src.unref()
+	}
+}
+
+// undone is the index of the first message that is not done, held messages
+// aside. Under w.mu.
+func (b *Batch) undone() int32 {
+	if b.w.explicit {
+		return b.ackedUpTo
+	}
+	return b.passed.Load()
+}
+
+// setAcked marks one message and reports whether it was not marked before.
+// Under w.mu.
+func (b *Batch) setAcked(i int32) bool {
+	if i < b.ackedUpTo {
+		return false
+	}
+	if i == b.ackedUpTo && b.acked == nil {
+		b.ackedUpTo++ // acknowledged in order: no bitmap at all
+		return true
+	}
+	if b.acked == nil {
+		b.acked = make([]uint64, (b.to-b.from+63)/64)
+	}
+	word, bit := (i-b.from)/64, uint64(1)<<((i-b.from)%64)
+	if b.acked[word]&bit != 0 {
+		return false
+	}
+	b.acked[word] |= bit
+	for b.ackedUpTo < b.to {
+		n := b.ackedUpTo - b.from
+		if n/64 >= int32(len(b.acked)) || b.acked[n/64]&(1<<(n%64)) == 0 {
+			break
+		}
+		b.ackedUpTo++
+	}
+	return true
+}
