@@ -59,12 +59,17 @@ func (s *source) unref() {
 // messages is asked for the size of each: looking at every message would cost
 // more than all the rest of the read path.
 func views(d driver.Batch, into []*Batch) []*Batch {
-	src := &source{d: d}
+	head := &struct { // most batches are one view: one allocation for both
+		source
+		Batch
+	}{source: source{d: d}}
+	src, next := &head.source, &head.Batch
 	first := len(into)
 	n, bytes := int32(d.Len()), d.Bytes()
 	large := bytes > maxViewBytes && bytes/int(n) > maxViewBytes/maxViewLen
 	for from := int32(0); ; {
-		b := &Batch{d: d, src: src, from: from, start: from, pos: from, ackedUpTo: from}
+		b := next
+		b.d, b.src, b.from, b.start, b.pos, b.ackedUpTo = d, src, from, from, from, from
 		b.passed.Store(from)
 		to := min(n, from+maxViewLen)
 		if large {
@@ -82,7 +87,7 @@ func views(d driver.Batch, into []*Batch) []*Batch {
 			return into
 		}
 		b.next = d.Seq(int(to))
-		from = to
+		from, next = to, new(Batch)
 	}
 }
 

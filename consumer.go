@@ -228,31 +228,29 @@ func (c *Consumer) next(ctx context.Context) (*Batch, error) {
 			}
 			continue
 		}
-		var gap *GapError
-		switch {
-		case it.b != nil:
+		if it.b != nil {
 			c.take(it.b)
-		case errors.As(it.err, &gap) && c.ignores(gap):
-		case !errors.Is(it.err, io.EOF):
+		} else if !c.ignores(it.err) {
 			return nil, it.err
 		}
 	}
 }
 
-// ignores reports whether a gap does not end the loop: the policy says so, or
-// its shard has left.
-func (c *Consumer) ignores(gap *GapError) bool {
+// ignores reports whether what the driver returned does not end the loop: it
+// is the end of a bounded source, which next looks at in its own way, or a gap
+// that the policy passes or whose shard has left.
+func (c *Consumer) ignores(err error) bool {
+	var gap *GapError
+	if !errors.As(err, &gap) {
+		return errors.Is(err, io.EOF)
+	}
 	c.mu.Lock()
 	w := c.windows[gap.Shard]
 	c.mu.Unlock()
-	if w == nil {
-		return true
-	}
-	if c.cfg.OnGap == GapContinue {
+	if w != nil && c.cfg.OnGap == GapContinue {
 		c.mon.gap(gap)
-		return true
 	}
-	return false
+	return w == nil || c.cfg.OnGap == GapContinue
 }
 
 // begin says that the loop body gets b next, unless b's shard has left.
