@@ -6,12 +6,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/driver"
 )
 
 // Options are the settings of one driver, which are also the query of a URL.
 // The zero value works.
 type Options struct {
+	seastreamer.Options // observer and logger of what Open returns
+
 	Shards    int // of streams that this driver creates; zero is 1
 	Retain    int // messages that a shard of such a stream keeps; zero keeps all
 	MaxRecord int // bytes of key, value and headers; zero is 1 MiB
