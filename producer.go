@@ -19,6 +19,9 @@ type Producer struct {
 	stream string
 	owner  *Streamer
 	noted  func(Receipt, error) // note, bound once: binding it allocates
+	// waiters are those of Send. They belong to the producer, not to the
+	// package: in tests under synctest, channels must not leave their bubble.
+	waiters sync.Pool
 
 	mu     sync.Mutex
 	failed error // the first failure of an Enqueue without done
@@ -32,14 +35,17 @@ func (p *Producer) Send(ctx context.Context, r Record) (Receipt, error) {
 	if err := p.target(&r); err != nil {
 		return Receipt{}, err
 	}
-	w := waiters.Get().(*waiter)
+	w, _ := p.waiters.Get().(*waiter)
+	if w == nil {
+		w = newWaiter()
+	}
 	if err := p.d.Produce(ctx, r, w.done); err != nil {
-		waiters.Put(w)
+		p.waiters.Put(w)
 		return Receipt{}, failed(r, err)
 	}
 	select {
 	case o := <-w.ch:
-		waiters.Put(w)
+		p.waiters.Put(w)
 		if o.err != nil {
 			return o.receipt, failed(r, o.err)
 		}
@@ -62,11 +68,11 @@ type outcome struct {
 	err     error
 }
 
-var waiters = sync.Pool{New: func() any {
+func newWaiter() *waiter {
 	w := &waiter{ch: make(chan outcome, 1)}
 	w.done = func(r Receipt, err error) { w.ch <- outcome{r, err} }
 	return w
-}}
+}
 
 // Enqueue takes the record and returns, waiting only for room in the buffer,
 // within ctx, which does not reach the send itself. Unless Enqueue returns an
