@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,7 +94,7 @@ func TestUntilEndsTheLoop(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := string(m.Value()); got != fmt.Sprint(want) {
+			if got := string(m.Value()); got != strconv.Itoa(want) {
 				t.Fatalf("message %d is %s", want, got)
 			}
 			want++

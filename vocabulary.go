@@ -6,26 +6,43 @@ import (
 	"github.com/seastreamer/seastreamer/driver"
 )
 
-// The vocabulary that programs and backends share. It is defined in package
-// driver and named here, so that a program imports one package.
+// What programs and backends share is defined in package driver and named here,
+// so that a program imports one package.
 type (
-	Seq        = driver.Seq        // a sequence number: the place of a message within its shard
-	Shard      = driver.Shard      // one shard of one stream
-	Position   = driver.Position   // how far a shard was processed
-	Bound      = driver.Bound      // a shard's first message and its stable end
-	Start      = driver.Start      // where reading begins
-	Header     = driver.Header     // one of a record's ordered headers
-	Target     = driver.Target     // the shard that a record goes to
-	Record     = driver.Record     // a message to be sent
-	Receipt    = driver.Receipt    // where a record was written, and what it survives there
-	Class      = driver.Class      // what a written record survives
-	Durability = driver.Durability // what a producer promises
-	Isolation  = driver.Isolation  // which messages a consumer sees
-	Features   = driver.Features   // what a backend can do
-	URL        = driver.URL        // a broker and streams on it
-	Error      = driver.Error      // a failure with its kind and cause
-	GapError   = driver.GapError   // messages that are missing
-	GapCause   = driver.GapCause   // why they are
+	// Seq is a sequence number: the place of a message within its shard.
+	Seq = driver.Seq
+	// Shard is one shard of one stream.
+	Shard = driver.Shard
+	// Position is how far a shard was processed.
+	Position = driver.Position
+	// Bound is a shard's first message and its stable end.
+	Bound = driver.Bound
+	// Start is where reading begins.
+	Start = driver.Start
+	// Header is one of a record's ordered headers.
+	Header = driver.Header
+	// Target is the shard that a record goes to.
+	Target = driver.Target
+	// Record is a message to be sent.
+	Record = driver.Record
+	// Receipt is where a record was written, and what it survives there.
+	Receipt = driver.Receipt
+	// Class is what a written record survives.
+	Class = driver.Class
+	// Durability is what a producer promises.
+	Durability = driver.Durability
+	// Isolation is which messages a consumer sees.
+	Isolation = driver.Isolation
+	// Features is what a backend can do.
+	Features = driver.Features
+	// URL is a broker and streams on it.
+	URL = driver.URL
+	// Error is a failure with its kind and cause.
+	Error = driver.Error
+	// GapError is messages that are missing.
+	GapError = driver.GapError
+	// GapCause is why messages are missing.
+	GapCause = driver.GapCause
 )
 
 // The kinds of failure, for errors.Is. What a backend cannot do is an

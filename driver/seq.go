@@ -178,6 +178,7 @@ func (s Start) String() string {
 		return "sequence " + s.Seq.String()
 	case AtTime:
 		return "time " + s.Time.Format(time.RFC3339Nano)
+	case AtLatest:
 	}
 	return "latest"
 }

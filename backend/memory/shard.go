@@ -166,6 +166,7 @@ func (s *shard) resolve(at driver.Start) uint64 {
 				}
 			}
 		}
+	case driver.AtLatest:
 	}
 	return s.next
 }

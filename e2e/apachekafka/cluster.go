@@ -208,7 +208,7 @@ func (c *Cluster) PID(node int) int {
 func (c *Cluster) Kill(node int) {
 	n := c.nodes[node-1]
 	n.signal(syscall.SIGKILL)
-	n.ended(time.Minute)
+	n.await(time.Minute)
 }
 
 // Restart starts a node that was killed, on the same ports and data, and
@@ -238,7 +238,7 @@ func (c *Cluster) Stop() {
 		}
 		deadline := time.Now().Add(patience)
 		for _, n := range c.nodes {
-			n.ended(time.Until(deadline))
+			n.await(time.Until(deadline))
 		}
 		c.kill()
 	})
@@ -248,7 +248,7 @@ func (c *Cluster) Stop() {
 func (c *Cluster) kill() {
 	for _, n := range c.nodes {
 		n.signal(syscall.SIGKILL)
-		n.ended(time.Minute)
+		n.await(time.Minute)
 	}
 	_ = os.RemoveAll(c.dir)
 	if c.reaper != nil {

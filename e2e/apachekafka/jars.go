@@ -67,7 +67,7 @@ func fetchJars(ctx context.Context, parent, dir string) error {
 	if err != nil {
 		return fmt.Errorf("apachekafka: %w", err)
 	}
-	defer os.RemoveAll(temp)
+	defer func() { _ = os.RemoveAll(temp) }()
 	file := filepath.Join(temp, "pom.xml")
 	if err := os.WriteFile(file, pom, 0o644); err != nil {
 		return fmt.Errorf("apachekafka: %w", err)

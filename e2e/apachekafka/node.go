@@ -108,18 +108,16 @@ func (n *node) signal(s syscall.Signal) {
 	}
 }
 
-// ended reports whether the process ended within d.
-func (n *node) ended(d time.Duration) bool {
+// await waits at most d for the process to end.
+func (n *node) await(d time.Duration) {
 	if n.cmd == nil {
-		return true
+		return
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-n.dead:
-		return true
 	case <-t.C:
-		return false
 	}
 }
 

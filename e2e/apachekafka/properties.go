@@ -3,7 +3,6 @@
 package apachekafka
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -65,11 +64,11 @@ func properties(i int, all []ports, dir string, o Options, s *secrets) map[strin
 		p["ssl.truststore.location"] = s.truststore
 		p["listener.name.mtls.ssl.client.auth"] = "required"
 		p["sasl.enabled.mechanisms"] = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
-		plain := "org.apache.kafka.common.security.plain.PlainLoginModule required"
+		plain := []string{"org.apache.kafka.common.security.plain.PlainLoginModule required"}
 		for _, user := range slices.Sorted(maps.Keys(o.Users)) {
-			plain += fmt.Sprintf(` user_%s="%s"`, user, o.Users[user])
+			plain = append(plain, fmt.Sprintf(`user_%s="%s"`, user, o.Users[user]))
 		}
-		p["listener.name.sasl.plain.sasl.jaas.config"] = plain + ";"
+		p["listener.name.sasl.plain.sasl.jaas.config"] = strings.Join(plain, " ") + ";"
 		for _, m := range []string{"scram-sha-256", "scram-sha-512"} {
 			p["listener.name.sasl."+m+".sasl.jaas.config"] = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 		}
@@ -82,7 +81,7 @@ func properties(i int, all []ports, dir string, o Options, s *secrets) map[strin
 // backslash begins an escape.
 func render(p map[string]string) []byte {
 	var b strings.Builder
-	for _, k := range slices.SortedFunc(maps.Keys(p), cmp.Compare[string]) {
+	for _, k := range slices.Sorted(maps.Keys(p)) {
 		fmt.Fprintf(&b, "%s=%s\n", k, strings.ReplaceAll(p[k], `\`, `\\`))
 	}
 	return []byte(b.String())

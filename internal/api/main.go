@@ -13,9 +13,11 @@ import (
 
 func main() {
 	text, err := exported(".")
+	if err == nil {
+		_, err = os.Stdout.Write(text)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "api:", err)
 		os.Exit(1)
 	}
-	os.Stdout.Write(text)
 }
