@@ -1,0 +1,153 @@
+package drivertest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seastreamer/seastreamer/driver"
+	"go.uber.org/goleak"
+)
+
+// A Harness says how the suite reaches one backend. Its functions fail the
+// test themselves and return when what they did is visible to clients that are
+// opened afterwards.
+type Harness struct {
+	// Open is a new client of the backend under test. All of them see the same
+	// streams, as clients of one broker do. The suite closes it.
+	Open func(t testing.TB) driver.Driver
+
+	// Create makes a stream without messages.
+	Create func(t testing.TB, stream string, shards int)
+
+	// Trim removes the messages of a shard below a sequence number, as
+	// retention does. Without it gaps are not tested.
+	Trim func(t testing.TB, shard driver.Shard, before driver.Seq)
+
+	// Restart stops the server and starts it again. Without it that is not
+	// tested; there may be no server.
+	Restart func(t testing.TB)
+
+	// Stall is a client of a server that accepts connections and says nothing.
+	// Without it that is not tested; there may be no connection.
+	Stall func(t testing.TB) driver.Driver
+
+	// Patience is how long a case waits for what should come; zero is 20s.
+	Patience time.Duration
+}
+
+// A Case checks one sentence.
+type Case struct {
+	Topic, Name string // of the subtest: Topic/Name
+	Sentence    string // of the documentation
+	Needs       Need   // nil applies to every backend
+	Run         func(t *T)
+}
+
+// A Need says in a few words what a case needs and does not find, or nothing.
+type Need func(f driver.Features, h Harness) string
+
+// Cases are all cases of the suite, by topic.
+func Cases() []Case {
+	return slices.Concat(sendCases, consumeCases, seekCases, groupCases, bytesCases, gapCases, featureCases, endCases)
+}
+
+// Run runs every case that applies to the backend.
+func Run(t *testing.T, h Harness) {
+	if h.Patience == 0 {
+		h.Patience = 20 * time.Second
+	}
+	d := h.Open(t)
+	f := d.Features()
+	if err := d.Close(t.Context()); err != nil {
+		t.Fatalf("close: %v", err)
+	}
+	before := goleak.IgnoreCurrent()
+	var skipped []string
+	ran := 0
+	for _, c := range Cases() {
+		why := ""
+		if c.Needs != nil {
+			why = c.Needs(f, h)
+		}
+		if why != "" {
+			skipped = append(skipped, fmt.Sprintf("%s/%s needs %s", c.Topic, c.Name, why))
+			continue
+		}
+		ran++
+		t.Run(c.Topic+"/"+c.Name, func(tt *testing.T) {
+			runCase(tt, h, f, c)
+			if err := goleak.Find(before); err != nil && !tt.Failed() {
+				tt.Errorf("goroutines are left: %v", err)
+			}
+		})
+	}
+	t.Logf("%s: %d cases ran and %d do not apply", f.Backend, ran, len(skipped))
+	for _, s := range skipped {
+		t.Logf("does not apply: %s", s)
+	}
+}
+
+// runCase runs one case and closes all it has opened.
+func runCase(tb testing.TB, h Harness, f driver.Features, c Case) {
+	t := &T{TB: tb, H: h, F: f, name: c.Name}
+	defer func() {
+		t.close()
+		if tb.Failed() {
+			tb.Logf("this breaks the sentence: %s", c.Sentence)
+		}
+	}()
+	c.Run(t)
+}
+
+// all combines needs.
+func all(needs ...Need) Need {
+	return func(f driver.Features, h Harness) string {
+		var why []string
+		for _, n := range needs {
+			if w := n(f, h); w != "" {
+				why = append(why, w)
+			}
+		}
+		return strings.Join(why, ", ")
+	}
+}
+
+func lacks(has bool, what string) string {
+	if has {
+		return ""
+	}
+	return what
+}
+
+func needsGroups(f driver.Features, _ Harness) string {
+	return lacks(f.Ack == driver.AckPosition, "groups with positions")
+}
+func needsShards(f driver.Features, _ Harness) string     { return lacks(f.Shards, "shards") }
+func needsKeys(f driver.Features, _ Harness) string       { return lacks(f.Keys, "keys") }
+func needsHeaders(f driver.Features, _ Harness) string    { return lacks(f.Headers, "headers") }
+func needsTombstones(f driver.Features, _ Harness) string { return lacks(f.Tombstones, "tombstones") }
+func needsSeekSeq(f driver.Features, _ Harness) string    { return lacks(f.SeekSeq, "seek by sequence") }
+func needsSeekTime(f driver.Features, _ Harness) string {
+	return lacks(f.SeekTime && f.Timestamps, "seek by time and kept timestamps")
+}
+func needsTimestamps(f driver.Features, _ Harness) string {
+	return lacks(f.Timestamps, "kept timestamps")
+}
+func needsAutocreate(f driver.Features, _ Harness) string {
+	return lacks(f.Autocreate, "streams that producing creates")
+}
+func needsLimit(f driver.Features, _ Harness) string {
+	return lacks(f.MaxRecord > 0, "a largest record that is known")
+}
+func needsTrim(_ driver.Features, h Harness) string { return lacks(h.Trim != nil, "Harness.Trim") }
+func needsRestart(_ driver.Features, h Harness) string {
+	return lacks(h.Restart != nil, "Harness.Restart")
+}
+func needsStall(_ driver.Features, h Harness) string { return lacks(h.Stall != nil, "Harness.Stall") }
+
+func needsDurability(d driver.Durability) Need {
+	return func(f driver.Features, _ Harness) string { return lacks(f.Has(d), "durability "+d.String()) }
+}
