@@ -1,0 +1,19 @@
+// The measures: SeaStreamer beside its peers. A module of its own, never
+// tagged, so that what it needs is never a requirement of those who use
+// SeaStreamer.
+module github.com/seastreamer/seastreamer/bench
+
+go 1.26.0
+
+require (
+	github.com/seastreamer/seastreamer v0.0.0
+	github.com/seastreamer/seastreamer/e2e v0.0.0
+	github.com/twmb/franz-go v1.22.2
+	github.com/twmb/franz-go/pkg/kadm v1.19.0
+	golang.org/x/sys v0.49.0
+)
+
+replace (
+	github.com/seastreamer/seastreamer => ../
+	github.com/seastreamer/seastreamer/e2e => ../e2e
+)
