@@ -51,7 +51,8 @@ type Need func(f driver.Features, h Harness) string
 
 // Cases are all cases of the suite, by topic.
 func Cases() []Case {
-	return slices.Concat(sendCases, consumeCases, seekCases, groupCases, bytesCases, gapCases, featureCases, endCases)
+	return slices.Concat(sendCases, consumeCases, seekCases, groupCases, bytesCases, gapCases,
+		ackCases, loopCases, faultCases, featureCases, endCases)
 }
 
 // Run runs every case that applies to the backend.

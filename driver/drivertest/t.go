@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/driver"
 )
 
@@ -21,9 +22,10 @@ type T struct {
 	H Harness
 	F driver.Features
 
-	name   string
-	driver driver.Driver
-	writer *Writer
+	name     string
+	driver   driver.Driver
+	streamer *seastreamer.Streamer
+	writer   *Writer
 
 	mu   sync.Mutex
 	ends []func()
