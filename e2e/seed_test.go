@@ -54,13 +54,14 @@ func lines(t *testing.T) int {
 }
 
 func TestSeedOnApacheKafka(t *testing.T) {
+	sea := buildSea(t)
 	// The lines say localhost:9092, so that is where the broker must be.
 	c, err := apachekafka.Start(t.Context(), apachekafka.Options{Port: 9092})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Stop)
-	dir := runSeed(t, seed, lines(t))
+	dir := runSeed(t, sea, seed, lines(t))
 
 	// An independent client finds the same in the topic.
 	begun := time.Now()
@@ -71,14 +72,14 @@ func TestSeedOnApacheKafka(t *testing.T) {
 }
 
 func TestSeedOnTheEmbeddedDefault(t *testing.T) {
-	runSeed(t, strings.ReplaceAll(seed, " --broker localhost:9092", ""), lines(t))
+	runSeed(t, buildSea(t), strings.ReplaceAll(seed, " --broker localhost:9092", ""), lines(t))
 }
 
-// runSeed runs the script on n lines of real NDJSON, in a folder that it returns.
-func runSeed(t *testing.T, script string, n int) string {
+// runSeed runs the script with this sea on n lines of real NDJSON, in a folder
+// that it returns.
+func runSeed(t *testing.T, sea, script string, n int) string {
 	t.Helper()
 	dir := t.TempDir()
-	sea := buildSea(t)
 	repo, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
