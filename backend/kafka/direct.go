@@ -1,0 +1,204 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// readAll begins to read all shards of the streams, without a group.
+func (m *consumer) readAll(ctx context.Context) error {
+	offsets, err := m.assign(ctx, m.starts, nil)
+	if err != nil {
+		m.end()
+		return err
+	}
+	m.cl, err = kgo.NewClient(m.options(kgo.ConsumePartitions(offsets))...)
+	if err != nil {
+		m.end()
+		return &driver.Error{Kind: driver.ErrInvalid, Err: err}
+	}
+	m.refresh = time.Now().Add(m.c.o.MetadataAge)
+	m.quiet.stir()
+	return nil
+}
+
+// assign tells the core of new shards and where reading them would begin, and
+// returns where it will. Where a position is not a start but somebody's
+// progress, which committed says, it has to be in the log, else there is a
+// gap. That includes what the core overrides.
+func (m *consumer) assign(ctx context.Context, at map[driver.Shard]int64, committed map[driver.Shard]bool) (map[string]map[int32]kgo.Offset, error) {
+	m.events.Lock()
+	defer m.events.Unlock()
+	shards := make([]driver.Shard, 0, len(at))
+	for s := range at {
+		shards = append(shards, s)
+	}
+	within, cancel := m.c.within(ctx)
+	bs, err := bounds(within, m.c, m.c.cl, driver.Uncommitted, shards)
+	cancel()
+	if err != nil {
+		return nil, err
+	}
+	gaps := map[driver.Shard]*driver.GapError{}
+	begin := func(s driver.Shard, from int64, progress bool) int64 {
+		delete(gaps, s)
+		g := &driver.GapError{Shard: s, From: seq(from), Cause: driver.GapTrimmed}
+		switch b := bs[s]; {
+		case from < b.first:
+			from = b.first
+		case from > b.end && progress:
+			from, g.Cause = b.end, driver.GapTruncated
+		default:
+			return from
+		}
+		if g.To = seq(from); progress {
+			gaps[s] = g
+		}
+		return from
+	}
+	cursors := make(map[driver.Shard]*cursor, len(at))
+	ps := make([]driver.Position, 0, len(at))
+	for s, from := range at {
+		cursors[s] = &cursor{id: s, next: begin(s, from, committed[s])}
+		ps = append(ps, driver.Position{Shard: s, Next: seq(cursors[s].next)})
+	}
+	m.mu.Lock()
+	for s, cur := range cursors {
+		m.at[s] = cur
+	}
+	m.mu.Unlock()
+	gen, from, err := m.conf.Assigned(ctx, ps)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		for s := range cursors {
+			delete(m.at, s)
+		}
+		return nil, &assignedError{err}
+	}
+	for _, cur := range cursors {
+		cur.ready = true
+		if !cur.sought {
+			cur.gen = gen
+		}
+	}
+	for _, p := range from {
+		if cur := cursors[p.Shard]; cur != nil && !cur.sought {
+			cur.next = begin(p.Shard, offset(p.Next), true)
+		}
+	}
+	offsets := map[string]map[int32]kgo.Offset{}
+	for s, cur := range cursors {
+		if cur.sought {
+			delete(gaps, s)
+		}
+		if offsets[s.Stream] == nil {
+			offsets[s.Stream] = map[int32]kgo.Offset{}
+		}
+		offsets[s.Stream][s.Index] = kgo.NewOffset().At(min(cur.next, bs[s].end))
+	}
+	for _, g := range gaps {
+		m.gaps = append(m.gaps, g)
+	}
+	return offsets, nil
+}
+
+// assignedError is what the core's Assigned returned: it ends the consumer.
+type assignedError struct{ err error }
+
+func (e *assignedError) Error() string { return e.err.Error() }
+func (e *assignedError) Unwrap() error { return e.err }
+
+// findShards adds the shards that a stream has got since, from their
+// beginning, and notices streams that were made anew. It belongs to consumers
+// without a group: franz-go does both for groups.
+func (m *consumer) findShards(ctx context.Context) error {
+	ts, err := topics(ctx, m.c, m.cl, false, m.conf.Streams...)
+	if err != nil {
+		return nil //nolint:nilerr // it is tried again, and reading says what is wrong
+	}
+	for name, t := range ts {
+		if t.id != m.ids[name] && m.ids[name] != [16]byte{} {
+			return m.recreated(ctx, name, t)
+		}
+	}
+	var fresh []driver.Shard
+	m.mu.Lock()
+	for _, s := range shardsOf(ts) {
+		if m.at[s] == nil {
+			fresh = append(fresh, s)
+		}
+	}
+	m.mu.Unlock()
+	return m.add(ctx, fresh)
+}
+
+// add reads shards from their beginning.
+func (m *consumer) add(ctx context.Context, fresh []driver.Shard) error {
+	if len(fresh) == 0 {
+		return nil
+	}
+	first, err := listOffsets(ctx, m.c, m.cl, m.conf.Isolation, each(fresh, atStart))
+	if err != nil {
+		return nil //nolint:nilerr // the leader may be missing yet: next time
+	}
+	offsets, err := m.assign(ctx, first, nil)
+	var fatal *assignedError
+	if errors.As(err, &fatal) {
+		m.fail(fatal.err)
+		return fatal.err
+	}
+	if err != nil {
+		return nil //nolint:nilerr // as above
+	}
+	m.cl.AddConsumePartitions(offsets)
+	m.quiet.stir()
+	return nil
+}
+
+// fail ends the consumer.
+func (m *consumer) fail(err error) {
+	m.mu.Lock()
+	if m.err == nil {
+		m.err = err
+	}
+	m.mu.Unlock()
+	m.poke()
+}
+
+// move makes franz-go go on at other offsets.
+func (m *consumer) move(ctx context.Context, to map[*cursor]int64) error {
+	set := map[string]map[int32]kgo.EpochOffset{}
+	again := map[string]map[int32]kgo.Offset{}
+	drop := map[string][]int32{}
+	for cur, o := range to {
+		t, p := cur.id.Stream, cur.id.Index
+		if m.conf.Group != "" {
+			if err := m.waitAssigned(ctx, cur); err != nil {
+				return err
+			}
+		} else if !cur.seen {
+			// SetOffsets ignores, without a word, what franz-go has not begun
+			// to read.
+			if again[t] == nil {
+				again[t] = map[int32]kgo.Offset{}
+			}
+			again[t][p] = kgo.NewOffset().At(o)
+			drop[t] = append(drop[t], p)
+			continue
+		}
+		if set[t] == nil {
+			set[t] = map[int32]kgo.EpochOffset{}
+		}
+		set[t][p] = kgo.EpochOffset{Epoch: -1, Offset: o}
+	}
+	m.cl.RemoveConsumePartitions(drop)
+	m.cl.AddConsumePartitions(again)
+	m.cl.SetOffsets(set)
+	return nil
+}

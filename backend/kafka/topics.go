@@ -1,0 +1,220 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// A topic is what metadata says of one.
+type topic struct {
+	id         [16]byte // zero where the broker has no ids
+	partitions []partition
+}
+
+type partition struct {
+	leader   int32
+	replicas int
+}
+
+// topics asks for the metadata of streams. It never creates one, and a missing
+// one is ErrNotFound. Without streams it only finds out whether a broker
+// answers.
+func topics(ctx context.Context, c *client, cl *kgo.Client, create bool, streams ...string) (map[string]topic, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{} // none, where nil is all
+	req.AllowAutoTopicCreation = create
+	for _, s := range streams {
+		if err := checkName(s); err != nil {
+			return nil, err
+		}
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(s)
+		req.Topics = append(req.Topics, t)
+	}
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return nil, c.fail("", "", err)
+	}
+	m := make(map[string]topic, len(resp.Topics))
+	for _, t := range resp.Topics {
+		name := ""
+		if t.Topic != nil {
+			name = *t.Topic
+		}
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+			return nil, c.fail("", name, err)
+		}
+		ps := make([]partition, len(t.Partitions))
+		for _, p := range t.Partitions {
+			if int(p.Partition) < len(ps) && p.Partition >= 0 {
+				ps[p.Partition] = partition{p.Leader, len(p.Replicas)}
+			}
+		}
+		m[name] = topic{t.TopicID, ps}
+	}
+	for _, s := range streams {
+		if len(m[s].partitions) == 0 {
+			return nil, c.fail("", s, kerr.UnknownTopicOrPartition)
+		}
+	}
+	return m, nil
+}
+
+// checkName says why Kafka would not take a topic's name.
+func checkName(name string) error {
+	err := driver.CheckStream(name)
+	for i := 0; i < len(name) && err == nil; i++ {
+		switch b := name[i]; {
+		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9', b == '.', b == '_', b == '-':
+		default:
+			err = errors.New("Kafka takes letters, digits, dots, underscores and hyphens only")
+		}
+	}
+	if err != nil {
+		return driver.Errorf(driver.ErrInvalid, "", "stream %q: %w", name, err)
+	}
+	return nil
+}
+
+// What ListOffsets takes in place of a time in milliseconds.
+const (
+	atEnd   = -1 // the stable end, or the high watermark for uncommitted readers
+	atStart = -2 // the first offset
+)
+
+// listOffsets asks the leaders where shards begin, end, or have the first
+// message at or after a time; then -1 means that there is none.
+func listOffsets(ctx context.Context, c *client, cl *kgo.Client, iso driver.Isolation, at map[driver.Shard]int64) (map[driver.Shard]int64, error) {
+	if len(at) == 0 {
+		return nil, nil
+	}
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.ReplicaID = -1
+	if iso == driver.Committed {
+		req.IsolationLevel = 1
+	}
+	index := map[string]int{}
+	for s, when := range at {
+		i, ok := index[s.Stream]
+		if !ok {
+			i = len(req.Topics)
+			index[s.Stream] = i
+			t := kmsg.NewListOffsetsRequestTopic()
+			t.Topic = s.Stream
+			req.Topics = append(req.Topics, t)
+		}
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.Timestamp = s.Index, when
+		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
+	}
+	found := make(map[driver.Shard]int64, len(at))
+	for _, r := range cl.RequestSharded(ctx, req) {
+		if r.Err != nil {
+			return nil, c.fail("", oneOf(r.Req), r.Err)
+		}
+		for _, t := range r.Resp.(*kmsg.ListOffsetsResponse).Topics {
+			for _, p := range t.Partitions {
+				s := driver.Shard{Stream: t.Topic, Index: p.Partition}
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					kind, text := c.describe(err, t.Topic)
+					return nil, &driver.Error{Shard: s, Kind: kind, Err: text}
+				}
+				found[s] = p.Offset
+			}
+		}
+	}
+	for s := range at {
+		if _, ok := found[s]; !ok {
+			return nil, &driver.Error{Shard: s, Kind: driver.ErrUnavailable, Err: fmt.Errorf("%s did not say where it begins and ends", c.nodes())}
+		}
+	}
+	return found, nil
+}
+
+// oneOf is the first stream of a ListOffsets request, for its error.
+func oneOf(r kmsg.Request) string {
+	if l, ok := r.(*kmsg.ListOffsetsRequest); ok && len(l.Topics) > 0 {
+		return l.Topics[0].Topic
+	}
+	return ""
+}
+
+// bounds asks for the first offset and the end of shards.
+func bounds(ctx context.Context, c *client, cl *kgo.Client, iso driver.Isolation, shards []driver.Shard) (map[driver.Shard]bound, error) {
+	first, err := listOffsets(ctx, c, cl, iso, each(shards, atStart))
+	if err != nil {
+		return nil, err
+	}
+	// The end comes second: it is never below the start then.
+	end, err := listOffsets(ctx, c, cl, iso, each(shards, atEnd))
+	if err != nil {
+		return nil, err
+	}
+	m := make(map[driver.Shard]bound, len(shards))
+	for _, s := range shards {
+		m[s] = bound{first[s], max(end[s], first[s])}
+	}
+	return m, nil
+}
+
+type bound struct{ first, end int64 }
+
+func each(shards []driver.Shard, when int64) map[driver.Shard]int64 {
+	m := make(map[driver.Shard]int64, len(shards))
+	for _, s := range shards {
+		m[s] = when
+	}
+	return m
+}
+
+// shardsOf lists the shards of topics.
+func shardsOf(ts map[string]topic) []driver.Shard {
+	var s []driver.Shard
+	for name, t := range ts {
+		for i := range t.partitions {
+			s = append(s, driver.Shard{Stream: name, Index: int32(i)}) //nolint:gosec // a partition's number
+		}
+	}
+	return s
+}
+
+// Bounds is the first offset and the last stable offset of every shard. It
+// needs a broker to answer within the connect time-out, also where no stream
+// is named.
+func (c *client) Bounds(ctx context.Context, streams []string) (map[driver.Shard]driver.Bound, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := c.within(ctx)
+	defer cancel()
+	ts, err := topics(ctx, c, c.cl, false, streams...)
+	if err != nil {
+		return nil, err
+	}
+	bs, err := bounds(ctx, c, c.cl, driver.Committed, shardsOf(ts))
+	if err != nil {
+		return nil, err
+	}
+	m := make(map[driver.Shard]driver.Bound, len(bs))
+	for s, b := range bs {
+		m[s] = driver.Bound{First: seq(b.first), Next: seq(b.end)}
+	}
+	return m, nil
+}
+
+func seq(offset int64) driver.Seq { return driver.SeqOf(uint64(max(offset, 0))) } //nolint:gosec // not negative
+
+// offset is a sequence number as Kafka counts, which ends at 63 bits.
+func offset(s driver.Seq) int64 {
+	if s.Hi != 0 || s.Lo > 1<<62 {
+		return 1 << 62
+	}
+	return int64(s.Lo) //nolint:gosec // bounded above
+}
