@@ -34,6 +34,10 @@ type Harness struct {
 	// Without it that is not tested; there may be no connection.
 	Stall func(t testing.TB) driver.Driver
 
+	// Seed makes the random operations of the model those of a run that
+	// printed it; zero takes new ones.
+	Seed uint64
+
 	// Patience is how long a case waits for what should come; zero is 20s.
 	Patience time.Duration
 }
@@ -52,7 +56,7 @@ type Need func(f driver.Features, h Harness) string
 // Cases are all cases of the suite, by topic.
 func Cases() []Case {
 	return slices.Concat(sendCases, consumeCases, seekCases, groupCases, bytesCases, gapCases,
-		ackCases, loopCases, faultCases, featureCases, endCases)
+		ackCases, loopCases, faultCases, featureCases, endCases, modelCases)
 }
 
 // Run runs every case that applies to the backend.

@@ -245,7 +245,7 @@ func (r *Reader) Await(what string, ok func() bool) {
 			r.mu.Lock()
 		case <-patience:
 			r.mu.Lock()
-			r.t.Fatalf("%s: did not come within %v; events %q, %d messages %q, gaps %v", what, r.t.H.Patience, r.events, len(r.msgs), values(r.msgs), r.gaps)
+			r.t.Fatalf("%s: did not come within %v; events %q, %d messages %q, gaps %v", what, r.t.H.Patience, r.events, len(r.msgs), short(values(r.msgs)), r.gaps)
 		}
 	}
 }
@@ -346,6 +346,11 @@ func (r *Reader) Seek(to map[driver.Shard]driver.Start) []driver.Position {
 	r.call = func() {
 		defer close(ended)
 		at, err = r.Consumer.Seek(r.t.Ctx(), gen, to)
+		r.mu.Lock()
+		for _, p := range at {
+			r.next[p.Shard] = p.Next
+		}
+		r.mu.Unlock()
 	}
 	if r.cancel != nil {
 		r.cancel()
@@ -384,10 +389,17 @@ func values(msgs []Msg) []string {
 	return v
 }
 
-// short is enough of a long list to show in a failure.
+// short is enough of a list to show in a failure.
 func short(v []string) []string {
-	if len(v) > 30 {
-		return append(slices.Clone(v[:30]), fmt.Sprintf("… %d more", len(v)-30))
+	var s []string
+	for i, t := range v {
+		if i == 30 {
+			return append(s, fmt.Sprintf("… %d more", len(v)-30))
+		}
+		if len(t) > 40 {
+			t = fmt.Sprintf("%s… (%d bytes)", t[:40], len(t))
+		}
+		s = append(s, t)
 	}
-	return v
+	return s
 }
