@@ -1,0 +1,499 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// A step is an instant of the append protocol at which a writer may die. Tests
+// kill writers there.
+type step int
+
+const (
+	stepLocked    step = iota // has the lock
+	stepLoaded                // knows the end
+	stepTruncated             // has removed what a dead writer left
+	stepCreated               // has made a segment that is not published
+	stepRolled                // has published it
+	stepAllocated             // has reserved blocks
+	stepHalf                  // has written half of the batches
+	stepWritten               // has written them
+	stepPublished             // has published them
+	stepUnlocked              // has unlocked and not acknowledged
+	steps
+)
+
+// An appender writes to one shard for one driver. Its methods may be called
+// from any goroutine; one at a time has the lock of the shard.
+type appender struct {
+	l   *shardLog
+	set meta // as it counts for this process
+	env *env
+	// strict: the stream itself has the policy "always", so that readers see
+	// nothing that is not synced.
+	strict bool
+
+	// held is the process's part of the lock: file locks belong to open file
+	// descriptions, so goroutines need one of their own. It holds one token.
+	held chan struct{}
+
+	// What follows belongs to the holder of the lock.
+	buf     [pairSize]byte
+	end     slot
+	seg     *segment
+	idx     *os.File // nil where it cannot be opened: it is advice
+	idxBuf  []byte
+	reserve int64 // blocks are reserved up to here, as far as this process knows
+
+	syncing atomic.Bool // an interval sync is due
+}
+
+// An env is what the protocol takes from outside, so that tests can put
+// something else there.
+type env struct {
+	boot     uint64               // hash of the boot's id
+	patience time.Duration        // how long to wait for the lock
+	sync     func(*os.File) error // datasync
+	at       func(step)           // nil but in tests
+	noTrim   bool                 // leaves out step 3: the mutant that must fail
+}
+
+func newAppender(l *shardLog, m meta, o Options, e *env) *appender {
+	return &appender{l: l, set: m.with(o), env: e, strict: m.Sync == SyncAlways, held: make(chan struct{}, 1)}
+}
+
+func (w *appender) at(s step) {
+	if w.env.at != nil {
+		w.env.at(s)
+	}
+}
+
+// lock takes the lock of the shard, waiting for it at most as long as the
+// environment says: a holder that is stopped blocks everybody, and no wait for
+// a file lock can be broken off. So the wait is left to a goroutine, which
+// gives the lock back if it comes when nobody wants it any more.
+func (w *appender) lock() error {
+	unavailable := func() error {
+		return driver.Errorf(driver.ErrUnavailable, "", "its lock was not free for %v: is a process that writes to it stopped?", w.env.patience)
+	}
+	var timer *time.Timer
+	select {
+	case w.held <- struct{}{}:
+	default:
+		timer = time.NewTimer(w.env.patience)
+		defer timer.Stop()
+		select {
+		case w.held <- struct{}{}:
+		case <-timer.C:
+			return unavailable()
+		}
+	}
+	ok, err := flock(w.l.ctl, false)
+	if err != nil {
+		<-w.held
+		return err
+	}
+	if ok {
+		return nil
+	}
+	if timer == nil {
+		timer = time.NewTimer(w.env.patience)
+		defer timer.Stop()
+	}
+	got, gone := make(chan error), make(chan struct{})
+	go func() {
+		_, err := flock(w.l.ctl, true)
+		select {
+		case got <- err:
+		case <-gone:
+			if err == nil {
+				funlock(w.l.ctl)
+			}
+			<-w.held
+		}
+	}()
+	select {
+	case err := <-got:
+		if err != nil {
+			<-w.held
+		}
+		return err
+	case <-timer.C:
+		close(gone)
+		return unavailable()
+	}
+}
+
+func (w *appender) unlock() {
+	funlock(w.l.ctl) // it cannot fail on a descriptor that is open
+	<-w.held
+}
+
+// publish makes s the end of the log. It is the instant at which what was
+// written begins to exist.
+func (w *appender) publish(s slot) error {
+	s.gen = w.end.gen + 1
+	s.boot = w.env.boot
+	b := w.buf[:slotSize]
+	s.encode(b)
+	if _, err := w.l.ctl.WriteAt(b, int64(ctlEnd+(s.gen&1)*slotSize)); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	w.end = s
+	return nil
+}
+
+var errDeleted = driver.Errorf(driver.ErrNotFound, "", "the stream was deleted while it was open")
+
+// begin is the start of every hold of the lock: it loads the end, recovers the
+// log where that is due, opens the tail segment and removes from it what a
+// writer that died left behind the end.
+func (w *appender) begin() error {
+	w.at(stepLocked)
+	if _, err := w.l.ctl.ReadAt(w.buf[:], ctlEnd); err != nil {
+		return fmt.Errorf("read ctl: %w", err)
+	}
+	s, ok, _ := chooseSlot(w.buf[:])
+	w.end = s
+	if !ok || s.boot != w.env.boot || s.flags&flagPoisoned != 0 {
+		if err := w.recover(ok); err != nil {
+			return fmt.Errorf("recover: %w", err)
+		}
+	}
+	w.at(stepLoaded)
+	if err := w.openTail(); err != nil {
+		return err
+	}
+	size, links, err := fstat(w.seg.f)
+	if err != nil {
+		return err
+	}
+	if links == 0 {
+		return errDeleted
+	}
+	if size < w.end.pos {
+		// Something else than this package has cut the file.
+		if err := w.recover(false); err != nil {
+			return fmt.Errorf("recover: %w", err)
+		}
+		if err := w.openTail(); err != nil {
+			return err
+		}
+		size = w.end.pos
+	}
+	if size > w.end.pos && !w.env.noTrim {
+		if err := w.seg.f.Truncate(w.end.pos); err != nil {
+			return err
+		}
+		w.reserve = 0
+	}
+	w.at(stepTruncated)
+	return nil
+}
+
+// openTail opens the tail segment, unless it is the one that is open.
+func (w *appender) openTail() error {
+	if w.seg != nil && w.seg.base == w.end.base {
+		return nil
+	}
+	seg, err := w.l.openSegment(w.end.base, os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	w.closeTail()
+	w.seg, w.reserve = seg, 0
+	w.idx, _ = createFile(w.l.root, path.Join(w.l.dir, indexName(seg.base)), os.O_WRONLY|os.O_APPEND)
+	return nil
+}
+
+func (w *appender) closeTail() {
+	if w.seg != nil {
+		w.seg.f.Close()
+		w.seg = nil
+	}
+	if w.idx != nil {
+		w.idx.Close()
+		w.idx = nil
+	}
+}
+
+// close waits for the holder of the lock and lets go of the files.
+func (w *appender) close() {
+	w.held <- struct{}{}
+	w.closeTail()
+	w.l.close()
+}
+
+// create makes a segment that begins with the end of the log. It is not part
+// of the log before it is published: what another writer has left under its
+// name is overwritten.
+func (w *appender) create(base uint64, flags uint32, maxTime int64, durable bool) error {
+	name := path.Join(w.l.dir, segmentName(base))
+	f, err := createFile(w.l.root, name, os.O_RDWR|os.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := segmentHeader{flags: flags, base: base, created: now(), id: w.l.id}.encode()
+	if _, err := f.WriteAt(h[:], 0); err != nil {
+		return err
+	}
+	if err := w.l.replaceIndex(base, indexEntry{base, headerSize, maxTime}.append(nil)); err != nil {
+		return err
+	}
+	if durable {
+		if err := w.env.sync(f); err != nil {
+			return err
+		}
+		return syncDir(w.l.root, w.l.dir)
+	}
+	return nil
+}
+
+// roll seals the tail segment and begins another one.
+func (w *appender) roll() error {
+	// Blocks that are reserved behind the end go back.
+	if w.reserve > w.end.pos {
+		if err := w.seg.f.Truncate(w.end.pos); err != nil {
+			return err
+		}
+	}
+	if err := w.create(w.end.next, 0, w.end.maxTime, w.set.Sync == SyncAlways); err != nil {
+		return err
+	}
+	w.at(stepCreated)
+	s := w.end
+	s.base, s.pos = s.next, headerSize
+	if err := w.publish(s); err != nil {
+		return err
+	}
+	w.at(stepRolled)
+	if err := w.openTail(); err != nil {
+		return err
+	}
+	w.trim()
+	if w.set.Sync == SyncNever {
+		w.syncLater(30 * time.Second)
+	}
+	return nil
+}
+
+// allocate reserves blocks ahead of the end, which makes large appends about
+// twice as fast. Small segments are left small.
+func (w *appender) allocate(end int64) {
+	const first, most = 1 << 20, 64 << 20
+	if end <= w.reserve || end < first/4 {
+		return
+	}
+	n := min(max(end, first), most, max(w.set.SegmentSize-w.end.pos, 0))
+	if n <= 0 || preallocate(w.seg.f, w.end.pos, n) != nil {
+		// Full, or not supported: writing will tell.
+		w.reserve = 1 << 62
+		return
+	}
+	w.reserve = w.end.pos + n
+}
+
+// errUnknown marks a failure after which the batches may be part of the log.
+var errUnknown = driver.ErrUnknown
+
+// append writes the batches of c at the end of the log, in one hold of the
+// lock, fills in their sequences, and, where c's batches leave it to it, their
+// times. A failure that is not ErrUnknown has written nothing.
+func (w *appender) append(c *chunk) error {
+	if err := w.lock(); err != nil {
+		return err
+	}
+	err := w.appendLocked(c)
+	w.unlock()
+	if err == nil {
+		w.at(stepUnlocked)
+	}
+	return err
+}
+
+func (w *appender) appendLocked(c *chunk) error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	n := int64(len(c.buf))
+	if w.end.pos > headerSize && w.end.pos+n > w.set.SegmentSize {
+		if err := w.roll(); err != nil {
+			return err
+		}
+	}
+	if w.end.flags&flagDirty == 0 {
+		if err := w.soil(); err != nil {
+			return err
+		}
+	}
+	w.allocate(w.end.pos + n)
+	w.at(stepAllocated)
+	s := w.end
+	c.place(s.next, now(), w.l.seed)
+	if err := w.write(c.buf, s.pos); err != nil {
+		return err
+	}
+	w.at(stepWritten)
+	w.idxBuf = w.idxBuf[:0]
+	for i := range c.batches {
+		b := &c.batches[i]
+		end := s.pos + b.size()
+		s.next = b.next()
+		s.maxTime = max(s.maxTime, b.maxTime())
+		if wantsEntry(s.pos, end) {
+			w.idxBuf = indexEntry{s.next, end, s.maxTime}.append(w.idxBuf)
+		}
+		s.pos = end
+	}
+	if err := w.publish(s); err != nil {
+		return errors.Join(errUnknown, err)
+	}
+	w.at(stepPublished)
+	// The index comes after the publication, so that no entry ever points to
+	// what another writer will replace.
+	if len(w.idxBuf) > 0 && w.idx != nil {
+		w.idx.Write(w.idxBuf) // it is advice
+	}
+	return nil
+}
+
+func (w *appender) write(b []byte, pos int64) error {
+	if w.env.at != nil {
+		half := len(b) / 2
+		if _, err := w.seg.f.WriteAt(b[:half], pos); err != nil {
+			return err
+		}
+		w.at(stepHalf)
+		b, pos = b[half:], pos+int64(half)
+	}
+	_, err := w.seg.f.WriteAt(b, pos)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return driver.Errorf(driver.ErrUnavailable, "", "write segment: %w", err)
+	}
+	if err != nil {
+		return fmt.Errorf("write segment: %w", err)
+	}
+	return nil
+}
+
+// soil notes on stable storage that the log is written to in this boot, so
+// that the next boot looks for what was lost.
+func (w *appender) soil() error {
+	s := w.end
+	s.flags |= flagDirty
+	if err := w.publish(s); err != nil {
+		return err
+	}
+	if err := w.env.sync(w.l.ctl); err != nil {
+		return fmt.Errorf("sync ctl: %w", err)
+	}
+	return nil
+}
+
+// syncTo makes the log durable up to and without next, and says so in the
+// slot. It is called without the lock: writers go on meanwhile. A failure
+// poisons the log, since the system may have forgotten that the bytes are not
+// on the disk: a later sync that succeeds would prove nothing. seg, which may
+// be nil, is a segment that the caller has open.
+func (w *appender) syncTo(next uint64, seg *segment) error {
+	var b [pairSize]byte
+	if _, err := w.l.ctl.ReadAt(b[:], ctlEnd); err != nil {
+		return err
+	}
+	s, ok, _ := chooseSlot(b[:])
+	if ok && s.synced >= next {
+		return nil // another process was faster
+	}
+	var err error
+	if seg != nil && ok && seg.base == s.base && seg.base <= s.synced {
+		err = w.env.sync(seg.f)
+	} else {
+		err = w.syncSegments(s.synced, next)
+	}
+	if lerr := w.lock(); lerr != nil {
+		return errors.Join(errUnknown, err, lerr)
+	}
+	defer w.unlock()
+	if _, rerr := w.l.ctl.ReadAt(w.buf[:], ctlEnd); rerr != nil {
+		return errors.Join(errUnknown, rerr)
+	}
+	s, ok, _ = chooseSlot(w.buf[:])
+	if !ok {
+		return errors.Join(errUnknown, errSlots)
+	}
+	w.end = s
+	if err != nil {
+		s.flags |= flagPoisoned
+		return errors.Join(errUnknown, fmt.Errorf("sync: %w", err), w.publish(s))
+	}
+	if s.flags&flagPoisoned != 0 {
+		return driver.Errorf(errUnknown, "", "another writer could not sync the log")
+	}
+	if s.synced < next {
+		s.synced = next
+		if err := w.publish(s); err != nil {
+			return errors.Join(errUnknown, err)
+		}
+	}
+	return nil
+}
+
+// syncSegments syncs every segment that may hold records from the sequence
+// from up to and without to, whoever wrote them.
+func (w *appender) syncSegments(from, to uint64) error {
+	bases, err := segments(w.l.root, w.l.dir)
+	if err != nil {
+		return err
+	}
+	for i, base := range bases {
+		if i+1 < len(bases) && bases[i+1] <= from || base >= to {
+			continue
+		}
+		seg, err := w.l.openSegment(base, os.O_RDWR)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // trimmed meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		err = w.env.sync(seg.f)
+		seg.f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncLater syncs the log after a while, unless that is already going to
+// happen: the whole of it by the policy "interval", and by "never" what is
+// sealed, which the system has long written by then, so that recovery after
+// power loss need not verify more than that.
+func (w *appender) syncLater(after time.Duration) {
+	if !w.syncing.Swap(true) {
+		time.AfterFunc(after, w.syncNow)
+	}
+}
+
+func (w *appender) syncNow() {
+	w.syncing.Store(false)
+	t := tail{l: w.l}
+	s, err := t.load()
+	if err != nil {
+		return // closed meanwhile
+	}
+	next := s.next
+	if w.set.Sync == SyncNever {
+		next = s.base
+	}
+	w.syncTo(next, nil) // a failure poisons the log
+}

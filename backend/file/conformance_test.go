@@ -1,0 +1,101 @@
+package file
+
+import (
+	"errors"
+	"path"
+	"testing"
+	"time"
+
+	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/driver/drivertest"
+)
+
+func TestConformance(t *testing.T) {
+	for name, o := range map[string]Options{
+		"never":  {},
+		"always": {Sync: SyncAlways},
+		"small":  {SegmentSize: minSegment, Sync: SyncInterval},
+	} {
+		t.Run(name, func(t *testing.T) { conformance(t, o) })
+	}
+}
+
+func conformance(t *testing.T, o Options) {
+	dir := t.TempDir()
+	open := func(t testing.TB, o Options) *fileDriver {
+		d, err := OpenDriver(t.Context(), dir, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.(*fileDriver)
+	}
+	drivertest.Run(t, drivertest.Harness{
+		Open: func(t testing.TB) driver.Driver { return open(t, o) },
+		Create: func(t testing.TB, stream string, shards int) {
+			o := o
+			o.Shards = shards
+			d := open(t, o)
+			if _, err := d.writerOf(stream); err != nil {
+				t.Fatal(err)
+			}
+			d.Close(t.Context())
+		},
+		Trim: func(t testing.TB, shard driver.Shard, before driver.Seq) {
+			d := open(t, o)
+			defer d.Close(t.Context())
+			if err := d.trimTo(shard, before.Lo); err != nil {
+				t.Fatal(err)
+			}
+		},
+		Stall: nil,
+	})
+}
+
+// trimTo removes what is below seq. Retention goes by whole segments, so what
+// is below seq first gets one of its own: the log is rewritten from seq on, as
+// after a failed sync.
+func (d *fileDriver) trimTo(shard driver.Shard, seq uint64) error {
+	s, err := d.writerOf(shard.Stream)
+	if err != nil {
+		return err
+	}
+	l, err := s.lane(shard.Index)
+	if err != nil {
+		return err
+	}
+	w := l.w
+	if err := w.lock(); err != nil {
+		return err
+	}
+	defer w.unlock()
+	if err := w.begin(); err != nil {
+		return err
+	}
+	first := w.end.base
+	if w.end.next > w.end.base {
+		if err := w.roll(); err != nil {
+			return err
+		}
+	}
+	_ = first
+	bases, err := segments(w.l.root, w.l.dir)
+	if err != nil {
+		return err
+	}
+	start, err := w.l.start()
+	if err != nil {
+		return err
+	}
+	if err := w.l.publishStart(startSlot{start.gen + 1, seq, time.Now().UnixMicro(), uint32(driver.GapTrimmed)}); err != nil {
+		return err
+	}
+	for i, b := range bases {
+		if i+1 < len(bases) && bases[i+1] <= seq {
+			w.l.removeSegment(b)
+		}
+	}
+	return nil
+}
+
+var _ = errors.New
+var _ = path.Join

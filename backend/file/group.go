@@ -1,0 +1,455 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// How a group shares out the shards of a stream, in files of the group that
+// its members lock:
+//
+//   - Lock i of the stream's lease file is the lease of shard i. Only who has
+//     it reads the shard for the group and writes its progress, so there is
+//     never more than one.
+//   - Lock memberBase + k marks a member. The marks of the others can be
+//     listed, so each knows how many members there are and which its rank is.
+//     A newcomer takes the number above the highest, so that the ranks of the
+//     others do not rise.
+//   - Each member by itself works out how many shards it should have: all by
+//     the number of members, and the first ranks one of the rest. Who has too
+//     many gives some back, after Revoked; who has too few takes what is free.
+//     So counts are even, and nobody loses a shard that need not move.
+//   - Who comes, goes, or gives back writes to the lease file, which wakes all
+//     members. The kernel frees the locks of one that died without a word; the
+//     others see that within a tick.
+const memberBase = 1 << 40
+
+// A member is a consumer's part in its group.
+type member struct {
+	c       *consumer
+	streams []*groupStream
+	wake    chan struct{}
+	done    chan struct{} // closed when serve has ended
+}
+
+// A groupStream is one stream of a member. What is not said to be under the
+// consumer's mu belongs to serve.
+type groupStream struct {
+	name     string
+	m        meta
+	leases   *leaseFile
+	progress *os.File
+	number   int64 // of the member's mark
+	w        watch
+	held     map[int32]*lease // under mu
+}
+
+// A lease is a shard that the member holds.
+type lease struct {
+	last progressSlot // as stored
+	some bool         // there is one
+	log  uint64       // hash of the log's id
+}
+
+// join makes the consumer a member of its group and begins to serve it.
+func (c *consumer) join() error {
+	g := &member{c: c, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	for _, name := range c.cfg.Streams {
+		s, err := c.d.openGroup(c.cfg.Group, name)
+		if err == nil {
+			s.w.wake = func() { signal(g.wake) }
+			g.streams = append(g.streams, s)
+			err = s.enter()
+		}
+		if err != nil {
+			g.close()
+			return wrap("join group "+c.cfg.Group+" of stream "+name, driver.Shard{}, err)
+		}
+	}
+	c.g = g
+	go g.serve()
+	return nil
+}
+
+func (d *fileDriver) openGroup(group, stream string) (*groupStream, error) {
+	root, m, err := d.meta(stream)
+	if err != nil {
+		return nil, err
+	}
+	dir := "groups"
+	for _, sub := range []string{"", folderName(group), "leases"} {
+		dir = path.Join(dir, sub)
+		if err := makeDir(root, dir); err != nil {
+			return nil, err
+		}
+	}
+	progress := path.Join(path.Dir(dir), "progress")
+	if err := makeDir(root, progress); err != nil {
+		return nil, err
+	}
+	s := &groupStream{name: stream, m: m, held: make(map[int32]*lease)}
+	if s.leases, err = openLeases(root, path.Join(dir, folderName(stream))); err != nil {
+		return nil, err
+	}
+	if s.progress, err = createFile(root, path.Join(progress, folderName(stream)), os.O_RDWR); err != nil {
+		s.leases.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// enter takes the mark above the highest of the others.
+func (s *groupStream) enter() error {
+	for {
+		top := int64(-1)
+		err := s.leases.others(memberBase, memberBase+1<<32, func(n int64) { top = max(top, n-memberBase) })
+		if err != nil {
+			return err
+		}
+		s.number = top + 1
+		if ok, err := s.leases.try(memberBase + s.number); ok || err != nil {
+			return err
+		}
+	}
+}
+
+// ring wakes all members. What it writes means nothing.
+func (s *groupStream) ring() {
+	var b [8]byte
+	le.PutUint64(b[:], uint64(now()))
+	s.leases.file().WriteAt(b[:], 0)
+}
+
+// share is how many shards the member should have.
+func (s *groupStream) share() (int, error) {
+	members, rank := 1, 0
+	err := s.leases.others(memberBase, memberBase+1<<32, func(n int64) {
+		members++
+		if n-memberBase < s.number {
+			rank++
+		}
+	})
+	n := s.m.Shards / members
+	if rank < s.m.Shards%members {
+		n++
+	}
+	return n, err
+}
+
+// serve keeps the member's part of the group until the consumer is closed. It
+// makes all calls of Events, so one at a time.
+func (g *member) serve() {
+	defer close(g.done)
+	ctx := context.Background() // a rebalance belongs to no call of the application
+	for _, s := range g.streams {
+		s.ring()
+	}
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
+	for {
+		wait := tick
+		for _, s := range g.streams {
+			// Armed before the look: what changes after it rings.
+			if !g.c.watched || watchers.arm(&s.w, s.leases.file()) != nil {
+				wait = pollMax
+			}
+		}
+		if err := g.balance(ctx); err != nil {
+			g.c.fail(err)
+			g.leave(ctx)
+			<-g.c.closing
+			g.c.letGo()
+			return
+		}
+		timer.Reset(wait)
+		select {
+		case <-g.c.closing:
+			g.leave(g.c.last)
+			g.c.letGo()
+			return
+		case <-g.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// leave gives everything back.
+func (g *member) leave(ctx context.Context) {
+	g.c.revoke(ctx, g.release, func(*cursor) bool { return true })
+	g.close()
+}
+
+// close ends the membership. Closing a lease file frees its locks.
+func (g *member) close() {
+	for _, s := range g.streams {
+		watchers.disarm(&s.w)
+		s.leases.unlock(memberBase + s.number)
+		s.ring()
+		s.leases.Close()
+		s.progress.Close()
+	}
+	g.c.mu.Lock()
+	g.streams = nil
+	g.c.mu.Unlock()
+}
+
+// release gives leases back, after the core has been told.
+func (g *member) release(shards []driver.Shard) {
+	for _, s := range g.streams {
+		n := 0
+		g.c.mu.Lock()
+		for _, sh := range shards {
+			if sh.Stream == s.name {
+				delete(s.held, sh.Index)
+				n++
+			}
+		}
+		g.c.mu.Unlock()
+		for _, sh := range shards {
+			if sh.Stream == s.name {
+				s.leases.unlock(int64(sh.Index))
+			}
+		}
+		if n > 0 {
+			s.ring()
+		}
+	}
+}
+
+// balance gives back what is too much and takes what is missing. Its error
+// ends the consumer.
+func (g *member) balance(ctx context.Context) error {
+	lose := make(map[driver.Shard]bool)
+	missing := make([]int, len(g.streams))
+	for i, s := range g.streams {
+		if _, m, err := g.c.d.meta(s.name); err == nil {
+			s.m = m
+		}
+		share, err := s.share()
+		if err != nil {
+			return err
+		}
+		held := s.shards()
+		for _, index := range held[min(share, len(held)):] {
+			lose[driver.Shard{Stream: s.name, Index: index}] = true
+		}
+		missing[i] = share - len(held)
+	}
+	if len(lose) > 0 {
+		g.c.revoke(ctx, g.release, func(cur *cursor) bool { return lose[cur.shard] })
+	}
+	var gain []*cursor
+	var failed error
+	for i, s := range g.streams {
+		if err := g.deleted(s); err != nil && failed == nil {
+			failed = err
+		}
+		for index := int32(0); missing[i] > 0 && index < int32(s.m.Shards) && failed == nil; index++ {
+			// Members begin at different places, so that they get in each
+			// other's way less.
+			at := (index + int32(s.number)) % int32(s.m.Shards)
+			if g.holds(s, at) {
+				continue
+			}
+			ok, err := s.leases.try(int64(at))
+			if err == nil && ok {
+				var cur *cursor
+				if cur, err = g.take(s, at); err == nil {
+					gain = append(gain, cur)
+					missing[i]--
+					continue
+				}
+				s.leases.unlock(int64(at))
+			}
+			if err != nil {
+				failed = wrap("take over", driver.Shard{Stream: s.name, Index: at}, err)
+			}
+		}
+	}
+	shards := make([]driver.Shard, len(gain))
+	for i, cur := range gain {
+		shards[i] = cur.shard
+	}
+	if failed != nil {
+		closeCursors(gain)
+		g.release(shards)
+		return failed
+	}
+	if err := g.c.assign(ctx, gain); err != nil {
+		g.release(shards)
+		return err
+	}
+	return nil
+}
+
+// shards is what the member holds of a stream, ascending.
+func (s *groupStream) shards() []int32 {
+	var held []int32
+	for i := range s.held { // only serve writes it
+		held = append(held, i)
+	}
+	slices.Sort(held)
+	return held
+}
+
+func (g *member) holds(s *groupStream, i int32) bool {
+	_, ok := s.held[i] // only serve writes it
+	return ok
+}
+
+// deleted gives cursors whose stream was made anew its new log.
+func (g *member) deleted(s *groupStream) error {
+	if err := g.c.replaceDeleted(s.name, s.m); err != nil {
+		return err
+	}
+	g.c.mu.Lock()
+	defer g.c.mu.Unlock()
+	for _, cur := range g.c.at {
+		if cur.shard.Stream == s.name {
+			s.held[cur.shard.Index].log = cur.r.l.id.hash()
+		}
+	}
+	return nil
+}
+
+// take makes a shard whose lease was taken one that is held, with its reader
+// where the group has come to.
+func (g *member) take(s *groupStream, i int32) (*cursor, error) {
+	shard := driver.Shard{Stream: s.name, Index: i}
+	k := &lease{}
+	if err := s.load(i, k); err != nil {
+		return nil, err
+	}
+	cur, err := g.c.cursor(shard, s.m)
+	if err != nil {
+		return nil, err
+	}
+	k.log = cur.r.l.id.hash()
+	if err := g.place(cur, k); err != nil {
+		closeCursors([]*cursor{cur})
+		return nil, err
+	}
+	g.c.mu.Lock()
+	s.held[i] = k
+	g.c.mu.Unlock()
+	return cur, nil
+}
+
+// place moves a reader to the group's progress, or to where the group starts.
+func (g *member) place(cur *cursor, k *lease) error {
+	switch end, ok := g.c.ends[cur.shard]; {
+	case k.some && k.last.log == k.log:
+		cur.r.seek(k.last.next)
+	case k.some:
+		first, err := cur.r.resolve(driver.Earliest)
+		if err != nil {
+			return err
+		}
+		cur.r.recreated(k.last.next, first)
+	case !ok: // a shard that was not there when the consumer was opened
+		first, err := cur.r.resolve(driver.Earliest)
+		if err != nil {
+			return err
+		}
+		cur.r.seek(first)
+	case g.c.cfg.Start.At == driver.AtLatest:
+		cur.r.seek(end)
+	default:
+		seq, err := cur.r.resolve(g.c.cfg.Start)
+		if err != nil {
+			return err
+		}
+		cur.r.seek(seq)
+	}
+	return nil
+}
+
+// load reads the progress of a shard. The lease is held, so nobody writes it.
+func (s *groupStream) load(i int32, k *lease) error {
+	var b [pairSize]byte
+	n, err := s.progress.ReadAt(b[:], int64(i)*pairSize)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	k.last, k.some, _ = chooseProgress(b[:])
+	if n == 0 || k.some {
+		return nil
+	}
+	if b != ([pairSize]byte{}) {
+		return driver.Errorf(driver.ErrLost, "", "the group's progress is damaged: seek to where it should go on")
+	}
+	return nil
+}
+
+// store writes the progress of a shard. The lease is held.
+func (s *groupStream) store(i int32, k *lease, next uint64) error {
+	p := progressSlot{gen: k.last.gen + 1, epoch: k.last.epoch, next: next, time: now(), log: k.log}
+	var b [slotSize]byte
+	p.encode(b[:])
+	if _, err := s.progress.WriteAt(b[:], int64(i)*pairSize+int64(p.gen&1)*slotSize); err != nil {
+		return err
+	}
+	k.last, k.some = p, true
+	return nil
+}
+
+// Commit implements [driver.Committer]. It does not block on anything but the
+// disk, and on that only by the policy "always".
+func (c *consumer) Commit(ctx context.Context, at []driver.Position) error {
+	if c.cfg.Group == "" {
+		return driver.Errorf(driver.ErrInvalid, "commit", "the consumer has no group")
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range at {
+		if c.leaseOf(p.Shard) == nil {
+			return &driver.Error{Op: "commit", Shard: p.Shard, Kind: driver.ErrFenced}
+		}
+	}
+	var errs []error
+	synced := make(map[*groupStream]bool)
+	for _, p := range at {
+		s := c.streamOf(p.Shard)
+		if err := s.store(p.Index, s.held[p.Index], number(p.Next)); err != nil {
+			errs = append(errs, wrap("commit", p.Shard, err))
+		}
+		if s.m.with(c.d.opts).Sync == SyncAlways {
+			synced[s] = true
+		}
+	}
+	for s := range synced {
+		if err := c.d.env.sync(s.progress); err != nil {
+			errs = append(errs, wrap("commit stream "+s.name, driver.Shard{}, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *consumer) streamOf(shard driver.Shard) *groupStream {
+	if c.g == nil {
+		return nil
+	}
+	for _, s := range c.g.streams {
+		if s.name == shard.Stream {
+			return s
+		}
+	}
+	return nil
+}
+
+func (c *consumer) leaseOf(shard driver.Shard) *lease {
+	if s := c.streamOf(shard); s != nil {
+		return s.held[shard.Index]
+	}
+	return nil
+}

@@ -1,0 +1,213 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"io/fs"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// A producer sends to the lanes of its driver, which it shares with the
+// driver's other producers, so that their records are written together.
+type producer struct {
+	d      *fileDriver
+	cfg    driver.ProducerConfig
+	blind  bool // at most once: receipts say nothing
+	max    int64
+	closed atomic.Bool
+	last   atomic.Pointer[streamWriter]
+	turn   atomic.Uint32 // for records without a key
+
+	bytes   atomic.Int64 // in flight
+	waiting atomic.Int32
+	mu      sync.Mutex
+	room    chan struct{} // closed and made anew when bytes were given back
+}
+
+func newProducer(d *fileDriver, cfg driver.ProducerConfig) *producer {
+	p := &producer{d: d, cfg: cfg, blind: cfg.Durability == driver.AtMostOnce, max: int64(cfg.MaxBytes), room: make(chan struct{})}
+	if p.max <= 0 {
+		p.max = d.opts.Buffer
+	}
+	if p.max <= 0 {
+		p.max = defaultBuffer
+	}
+	p.turn.Store(rand.Uint32())
+	return p
+}
+
+// Produce implements [driver.Producer]. The record is copied before it
+// returns. It creates a stream that is missing.
+func (p *producer) Produce(ctx context.Context, rec driver.Record, done func(driver.Receipt, error)) error {
+	if p.closed.Load() {
+		return wrap("send to", driver.Shard{Stream: rec.Stream}, driver.ErrClosed)
+	}
+	s := p.last.Load()
+	if s == nil || s.name != rec.Stream || s.gone.Load() {
+		var err error
+		if s, err = p.d.writerOf(rec.Stream); err != nil {
+			return wrap("send to stream "+rec.Stream, driver.Shard{}, err)
+		}
+		p.last.Store(s)
+	}
+	i, ok := rec.Shard.Index()
+	if !ok {
+		i = p.choose(rec.Key, len(s.lanes))
+	}
+	l, err := s.lane(i)
+	if err == nil && userSize(&rec) > maxRecord {
+		err = driver.Errorf(driver.ErrTooLarge, "", "the record has %d bytes, and at most %d (key, value and headers) are allowed", userSize(&rec), maxRecord)
+	}
+	if err != nil {
+		return wrap("send to", driver.Shard{Stream: rec.Stream, Index: i}, err)
+	}
+	size := int64(recordSize(&rec))
+	if n := p.bytes.Add(size); n > p.max && n > size {
+		if err := p.wait(ctx, size); err != nil {
+			return wrap("send to", l.shard, err)
+		}
+	}
+	if err := l.take(&rec, pending{done: done, p: p, size: size}, p.cfg.Linger); err != nil {
+		p.release(size)
+		return wrap("send to", l.shard, err)
+	}
+	return nil
+}
+
+// choose is the shard for a record that names none: by the key's hash (FNV-1a)
+// where there is a key, else in turn.
+func (p *producer) choose(key []byte, shards int) int32 {
+	if shards == 1 {
+		return 0
+	}
+	if key == nil {
+		return int32(p.turn.Add(1) % uint32(shards))
+	}
+	h := fnv.New32a()
+	h.Write(key)
+	return int32(h.Sum32() % uint32(shards))
+}
+
+// wait is the slow path of Produce: size is counted already and does not fit.
+func (p *producer) wait(ctx context.Context, size int64) error {
+	p.waiting.Add(1)
+	defer p.waiting.Add(-1)
+	p.bytes.Add(-size)
+	for {
+		// First the channel, then the look: whoever gives back afterwards
+		// closes it.
+		p.mu.Lock()
+		room := p.room
+		p.mu.Unlock()
+		if n := p.bytes.Add(size); n <= p.max || n == size {
+			return nil
+		}
+		p.bytes.Add(-size)
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if p.closed.Load() {
+			return driver.ErrClosed
+		}
+	}
+}
+
+// release gives back bytes that are not in flight any more.
+func (p *producer) release(n int64) {
+	p.bytes.Add(-n)
+	if p.waiting.Load() > 0 {
+		p.wakeAll()
+	}
+}
+
+func (p *producer) wakeAll() {
+	p.mu.Lock()
+	close(p.room)
+	p.room = make(chan struct{})
+	p.mu.Unlock()
+}
+
+// Flush implements [driver.Producer]. It also waits for what other producers
+// of the driver have sent to the same shards.
+func (p *producer) Flush(ctx context.Context) error {
+	for _, l := range p.d.allLanes() {
+		done := l.flush()
+		if done == nil {
+			continue
+		}
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return wrap("flush", l.shard, context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
+// Close implements [driver.Producer].
+func (p *producer) Close(ctx context.Context) error {
+	if p.closed.Swap(true) {
+		return nil
+	}
+	p.wakeAll()
+	// A Produce that saw the producer open holds the lock of its lane, and
+	// Flush takes each of them after it.
+	err := p.Flush(ctx)
+	if err != nil {
+		for _, l := range p.d.allLanes() {
+			l.giveUp(p, wrap("send to", l.shard, errors.Join(driver.ErrUnknown, context.Cause(ctx))))
+		}
+	}
+	return err
+}
+
+// A streamWriter is a stream that the driver writes to.
+type streamWriter struct {
+	d     *fileDriver
+	name  string
+	meta  meta
+	lanes []atomic.Pointer[lane] // each made when it is first needed
+	gone  atomic.Bool            // the stream was deleted
+}
+
+func (s *streamWriter) lane(i int32) (*lane, error) {
+	if int(i) >= len(s.lanes) {
+		return nil, driver.Errorf(driver.ErrInvalid, "", "the stream has %d shards, counted from 0", len(s.lanes))
+	}
+	if l := s.lanes[i].Load(); l != nil {
+		return l, nil
+	}
+	return s.d.newLane(s, i)
+}
+
+// wrap makes err one line that says what was tried, with its kind.
+func wrap(op string, shard driver.Shard, err error) error {
+	if err == nil {
+		return nil
+	}
+	var kind error
+	var e *driver.Error
+	switch {
+	case errors.Is(err, driver.ErrUnknown):
+		kind = driver.ErrUnknown
+	case errors.As(err, &e):
+		kind = e.Kind
+	case errors.Is(err, driver.ErrClosed), errors.Is(err, fs.ErrClosed):
+		kind = driver.ErrClosed
+	case errors.Is(err, fs.ErrNotExist):
+		kind = driver.ErrNotFound
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		kind = driver.ErrDenied
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		kind = driver.ErrUnavailable
+	}
+	return &driver.Error{Op: op, Shard: shard, Kind: kind, Err: err}
+}
