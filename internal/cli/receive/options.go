@@ -1,0 +1,171 @@
+// Package receive reads streams and renders their messages: what consume and
+// tap have in common.
+package receive
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	ss "github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/internal/cli/exit"
+	"github.com/seastreamer/seastreamer/internal/cli/factory"
+	"github.com/seastreamer/seastreamer/internal/cli/position"
+	"github.com/seastreamer/seastreamer/internal/frame"
+)
+
+// Options are the flags that say what is read and how it is shown.
+type Options struct {
+	From      string
+	Until     string
+	Shards    string
+	Group     string
+	Isolation string
+	OnGap     string // warn, fail
+	Output    string // text, json
+	Frame     string
+
+	from, until position.Spec
+	shards      []int32
+	kind        frame.Kind
+}
+
+// AddFlags adds the flags; from is where reading begins if it is not said.
+func AddFlags(fs *pflag.FlagSet, o *Options, from string) {
+	o.Isolation, o.OnGap, o.Output, o.Frame = "committed", "warn", "text", "lines"
+	fs.StringVar(&o.From, "from", from, "where to begin: "+position.Help)
+	fs.StringVar(&o.Until, "until", "", "where to end: the same; end is the end as it is now")
+	fs.StringVarP(&o.Shards, "shard", "s", "", "read these shards only, such as 0,2,4-6")
+	fs.StringVarP(&o.Group, "group", "g", "", "group whose members share the shards, and whose progress is kept")
+	fs.Var(factory.OneOf(&o.Isolation, "committed", "uncommitted"), "isolation", "committed, or also what transactions have not committed: uncommitted")
+	fs.Var(factory.OneOf(&o.OnGap, "warn", "fail"), "on-gap", "when messages are missing, since retention was faster or a file is damaged: warn and go on (the exit code is 1), or fail")
+	fs.VarP(factory.OneOf(&o.Output, "text", "json"), "output", "o", "text (the payload) or json (a line with payload, key, headers, timestamp and place)")
+	fs.Var(factory.OneOf(&o.Frame, "lines", "nul", "len32be"), "frame", "how messages are told apart: lines, nul or len32be")
+}
+
+// Check reads the values that are more than words.
+func (o *Options) Check(set func(flag string) bool, now time.Time) (err error) {
+	if o.from, err = position.Parse(o.From, now); err != nil {
+		return exit.Usagef("", "--from: %v", err)
+	}
+	if o.Until != "" {
+		if o.until, err = position.Parse(o.Until, now); err != nil {
+			return exit.Usagef("", "--until: %v", err)
+		}
+		if t, ok := o.until.Time(); ok && t.After(now) {
+			return exit.Usagef("name a time in the past", "--until %s has not come yet", o.Until)
+		}
+	}
+	if set("shard") {
+		if o.shards, err = position.ParseShards(o.Shards); err != nil {
+			return exit.Usagef("", "--shard: %v", err)
+		}
+	}
+	if o.kind, err = frame.ParseKind(o.Frame); err != nil {
+		return err
+	}
+	if o.Output == "json" {
+		if set("frame") && o.kind != frame.Lines {
+			return exit.Usagef("leave it out", "-o json writes lines, and --frame is %s", o.Frame)
+		}
+		o.kind = frame.Envelope
+	}
+	if set("group") && o.Group == "" {
+		return exit.Usagef("", "--group is empty")
+	}
+	if o.Group != "" {
+		switch _, simple := o.from.Start(); {
+		case set("until"):
+			return exit.Usagef("read without a group, or end with -n", "--until and --group do not go together, since the group's other members read some of the shards")
+		case o.shards != nil:
+			return exit.Usagef("leave out one of them", "--shard and --group do not go together, since the group shares the shards out")
+		case !simple:
+			return exit.Usagef("use start, end, a sequence number or a time", "--from %s and --group do not go together, since the group has its own progress for each shard", o.From)
+		}
+	}
+	return nil
+}
+
+// A Plan is a consumer's configuration and when it is done.
+type Plan struct {
+	Config ss.ConsumerConfig
+	// Before ends each shard at its first message that is not before it; zero
+	// is no such end.
+	Before time.Time
+	Shards int // how many are read
+}
+
+// Plan turns the options into a configuration. The streams must exist.
+func (o *Options) Plan(ctx context.Context, s *ss.Streamer, streams []string, byDefault ss.Start) (*Plan, error) {
+	bounds, err := factory.Bounds(ctx, s, streams...)
+	if err != nil {
+		return nil, factory.Reader(err, streams)
+	}
+	if bounds, err = o.selected(bounds); err != nil {
+		return nil, err
+	}
+	p := &Plan{Shards: len(bounds), Config: ss.ConsumerConfig{Streams: streams, Group: o.Group, Ack: ss.AckExplicit}}
+	if o.Isolation == "uncommitted" {
+		p.Config.Isolation = ss.Uncommitted
+	}
+	if o.OnGap == "warn" {
+		p.Config.OnGap = ss.GapContinue
+	}
+	var simple bool
+	if p.Config.Start, simple = o.from.Start(); !simple {
+		at, err := o.from.Numbers(bounds, byDefault)
+		if err != nil {
+			return nil, exit.Usagef("", "--from %s: %v", o.From, err)
+		}
+		p.Config.Start = byDefault
+		p.Config.Assigned = func(context.Context, []ss.Shard) (ss.Checkpoint, error) { return at, nil }
+	}
+	switch when, isTime := o.until.Time(); {
+	case isTime:
+		p.Before = when
+		p.Config.Until = ends(bounds)
+	case o.until.Given():
+		if p.Config.Until, err = o.until.Numbers(bounds, ss.Latest); err != nil {
+			return nil, exit.Usagef("", "--until %s: %v", o.Until, err)
+		}
+	case o.shards != nil:
+		// A consumer reads the shards that Until names; these without an end.
+		p.Config.Until = ss.Checkpoint{}
+		for sh := range bounds {
+			p.Config.Until[sh] = driver.MaxSeq
+		}
+	}
+	return p, nil
+}
+
+func ends(bounds map[ss.Shard]ss.Bound) ss.Checkpoint {
+	c := ss.Checkpoint{}
+	for sh, b := range bounds {
+		c[sh] = b.Next
+	}
+	return c
+}
+
+// selected is bounds without the shards that are not asked for.
+func (o *Options) selected(bounds map[ss.Shard]ss.Bound) (map[ss.Shard]ss.Bound, error) {
+	if o.shards == nil {
+		return bounds, nil
+	}
+	some := map[ss.Shard]ss.Bound{}
+	for _, i := range o.shards {
+		found := false
+		for sh, b := range bounds {
+			if sh.Index == i {
+				some[sh] = b
+				found = true
+			}
+		}
+		if !found {
+			return nil, &exit.Error{Code: exit.NotFound, Msg: "there is no shard", Err: errors.New(o.Shards), Hint: "shards count from 0"}
+		}
+	}
+	return some, nil
+}

@@ -1,0 +1,128 @@
+// Package cli is the command line: the commands under one root, and how a run
+// of them ends.
+package cli
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seastreamer/seastreamer/backend/all"
+	"github.com/seastreamer/seastreamer/internal/cli/completion"
+	"github.com/seastreamer/seastreamer/internal/cli/consume"
+	"github.com/seastreamer/seastreamer/internal/cli/drivers"
+	"github.com/seastreamer/seastreamer/internal/cli/exit"
+	"github.com/seastreamer/seastreamer/internal/cli/factory"
+	"github.com/seastreamer/seastreamer/internal/cli/flux"
+	"github.com/seastreamer/seastreamer/internal/cli/produce"
+	"github.com/seastreamer/seastreamer/internal/cli/tap"
+	"github.com/seastreamer/seastreamer/internal/cli/version"
+	"github.com/seastreamer/seastreamer/internal/iostreams"
+)
+
+// Main runs the command line of this process, args being all of it, and
+// returns the exit code. Where the program is called sea-streamer the commands
+// stand at the top; else they stand under streamer.
+func Main(args []string) int {
+	factory.IgnoreSIGPIPE()
+	return Run(context.Background(), iostreams.System(), args)
+}
+
+// Run is Main with other streams.
+func Run(ctx context.Context, io *iostreams.Streams, args []string) int {
+	f := factory.New(io, all.Registry())
+	name := strings.TrimSuffix(filepath.Base(args[0]), ".exe")
+	root := Root(f, name)
+	root.SetArgs(args[1:])
+	root.SetOut(io.Out)
+	root.SetErr(io.Err)
+	err := root.ExecuteContext(ctx)
+	e := exit.From(asUsage(err))
+	if e == nil {
+		return exit.OK
+	}
+	text := e.Text(f.Program)
+	if f.Errors == "json" {
+		text = e.JSON()
+	}
+	if text != "" {
+		io.Error(text)
+	}
+	return e.Code
+}
+
+// Root is the tree of commands of a program with the name given.
+func Root(f *factory.Factory, name string) *cobra.Command {
+	streamer := &cobra.Command{
+		Use:   "streamer",
+		Short: "Produce and consume streams, in the shell",
+		Long:  overview,
+		Args:  noCommand,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	streamer.AddCommand(
+		flux.New(f, nil), tap.New(f, nil), produce.New(f, nil), consume.New(f, nil),
+		drivers.New(f), completion.New(f), version.New(f),
+	)
+	root := streamer
+	if f.Program = "sea-streamer"; name == "sea-streamer" {
+		streamer.Use = "sea-streamer"
+		streamer.Long = strings.ReplaceAll(streamer.Long, "sea streamer", "sea-streamer")
+	} else {
+		f.Program = "sea streamer"
+		root = &cobra.Command{Use: "sea", Short: streamer.Short, Long: streamer.Long, Args: noCommand,
+			RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+		root.AddCommand(streamer)
+	}
+	f.AddFlags(root.PersistentFlags())
+	root.Version = version.Text()
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return exit.Usagef(cmd.CommandPath()+" --help lists the flags", "%v", err)
+	})
+	return root
+}
+
+const overview = `Produce and consume streams on Kafka, or on plain files where no broker is named.
+
+  sea streamer flux ./producer --broker localhost:9092 --topic news &
+  cat news.ndjson > producer                  a named pipe whose lines are sent
+  sea streamer tap ./consumer --broker localhost:9092 --topic news &
+  cat consumer > news.ndjson                  a named pipe that gives the stream
+
+  cat news.ndjson | sea streamer produce news
+  sea streamer consume news --from start -o json | jq .`
+
+// noCommand refuses a word that is not a command, with what may have been
+// meant.
+func noCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := cmd.CommandPath() + " --help lists the commands"
+	if cmd.SuggestionsMinimumDistance <= 0 {
+		cmd.SuggestionsMinimumDistance = 2
+	}
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return exit.Usagef(hint, "unknown command %q for %q", args[0], cmd.CommandPath())
+}
+
+// asUsage gives what cobra itself refuses the code of a usage error.
+func asUsage(err error) error {
+	var e *exit.Error
+	if err == nil || errors.As(err, &e) {
+		return err
+	}
+	for _, start := range []string{"unknown command", "required flag", "accepts ", "requires ", "invalid argument", "if any flags"} {
+		if strings.HasPrefix(err.Error(), start) {
+			return &exit.Error{Code: exit.Usage, Err: err}
+		}
+	}
+	return err
+}
