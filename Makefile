@@ -19,12 +19,13 @@ build: ## bin/sea
 lint: ## golangci-lint with .golangci.yml
 	go run $(GOLANGCI_LINT) run ./...
 	cd e2e && go run $(GOLANGCI_LINT) run --config ../.golangci.yml ./...
+	cd bench && go run $(GOLANGCI_LINT) run --config ../.golangci.yml ./...
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	@scripts/fuzz
 
-bench: ## the benchmarks of every package
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## measure beside franz-go, kcat and cp, with ARGS='-only kafka -pairs 3'
+	cd bench && go run . $(ARGS)
 
 cross: ## compile for linux, darwin and windows on amd64 and arm64
 	@scripts/cross
