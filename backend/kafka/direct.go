@@ -29,8 +29,8 @@ func (m *consumer) readAll(ctx context.Context) error {
 
 // assign tells the core of new shards and where reading them would begin, and
 // returns where it will. Where a position is not a start but somebody's
-// progress, which committed says, it has to be in the log, else there is a
-// gap. That includes what the core overrides.
+// progress, which committed says, and so is what the core overrides, it has to
+// be in the log, else there is a gap.
 func (m *consumer) assign(ctx context.Context, at map[driver.Shard]int64, committed map[driver.Shard]bool) (map[string]map[int32]kgo.Offset, error) {
 	m.events.Lock()
 	defer m.events.Unlock()
@@ -45,27 +45,20 @@ func (m *consumer) assign(ctx context.Context, at map[driver.Shard]int64, commit
 		return nil, err
 	}
 	gaps := map[driver.Shard]*driver.GapError{}
-	begin := func(s driver.Shard, from int64, progress bool) int64 {
-		delete(gaps, s)
-		g := &driver.GapError{Shard: s, From: seq(from), Cause: driver.GapTrimmed}
-		switch b := bs[s]; {
-		case from < b.first:
-			from = b.first
-		case from > b.end && progress:
-			from, g.Cause = b.end, driver.GapTruncated
-		default:
-			return from
-		}
-		if g.To = seq(from); progress {
-			gaps[s] = g
-		}
-		return from
-	}
 	cursors := make(map[driver.Shard]*cursor, len(at))
 	ps := make([]driver.Position, 0, len(at))
 	for s, from := range at {
-		cursors[s] = &cursor{id: s, next: begin(s, from, committed[s])}
-		ps = append(ps, driver.Position{Shard: s, Next: seq(cursors[s].next)})
+		cur := &cursor{id: s, next: from}
+		cursors[s] = cur
+		if g := cur.begin(bs[s], committed[s]); g != nil {
+			gaps[s] = g
+			if g.Cause == driver.GapTruncated {
+				from = cur.next
+			} // and else the progress stays where it is until the gap is told
+		} else {
+			from = cur.next
+		}
+		ps = append(ps, driver.Position{Shard: s, Next: seq(from)})
 	}
 	m.mu.Lock()
 	for s, cur := range cursors {
@@ -89,7 +82,11 @@ func (m *consumer) assign(ctx context.Context, at map[driver.Shard]int64, commit
 	}
 	for _, p := range from {
 		if cur := cursors[p.Shard]; cur != nil && !cur.sought {
-			cur.next = begin(p.Shard, offset(p.Next), true)
+			delete(gaps, p.Shard)
+			cur.next = offset(p.Next)
+			if g := cur.begin(bs[p.Shard], true); g != nil {
+				gaps[p.Shard] = g
+			}
 		}
 	}
 	offsets := map[string]map[int32]kgo.Offset{}
@@ -106,6 +103,25 @@ func (m *consumer) assign(ctx context.Context, at map[driver.Shard]int64, commit
 		m.gaps = append(m.gaps, g)
 	}
 	return offsets, nil
+}
+
+// begin moves a new cursor to where the log lets it begin. Where that leaves
+// messages out which the position claims, it returns the gap.
+func (c *cursor) begin(b bound, progress bool) *driver.GapError {
+	g := &driver.GapError{Shard: c.id, From: seq(c.next), Cause: driver.GapTrimmed}
+	switch {
+	case c.next < b.first:
+		c.next = b.first
+	case c.next > b.end && progress:
+		c.next, g.Cause = b.end, driver.GapTruncated
+	default:
+		return nil
+	}
+	if !progress {
+		return nil
+	}
+	g.To = seq(c.next)
+	return g
 }
 
 // assignedError is what the core's Assigned returned: it ends the consumer.

@@ -144,6 +144,8 @@ func (c *client) options(more ...kgo.Opt) []kgo.Opt {
 		kgo.RetryBackoffFn(retryBackoff),
 		kgo.BrokerMaxReadBytes(int32(max(maxAnswer, 2*c.o.MaxRecord))),                //nolint:gosec // at most 1 GiB
 		kgo.BrokerMaxWriteBytes(int32(max(maxAnswer, c.o.MaxRecord+2*batchOverhead))), //nolint:gosec // at most 1 GiB
+		kgo.FetchMaxBytes(maxFetch),
+		kgo.FetchMaxPartitionBytes(maxFetch),
 		kgo.MaxDecompressBatchBytes(c.o.MaxBatch),
 		kgo.MetadataMaxAge(c.o.MetadataAge),
 		kgo.MetadataMinAge(100 * time.Millisecond),

@@ -76,7 +76,7 @@ func (c *client) Producer(_ context.Context, pc driver.ProducerConfig) (driver.P
 	p.life, p.end = context.WithCancel(context.Background())
 	opts := []kgo.Opt{
 		kgo.RecordPartitioner(newPartitioner()),
-		kgo.ProducerLinger(pc.Linger),
+		kgo.ProducerLinger(min(pc.Linger, time.Minute)),                 // franz-go takes no more
 		kgo.ProducerBatchMaxBytes(int32(c.o.MaxRecord + batchOverhead)), //nolint:gosec // checked with the options
 		kgo.ProducerBatchCompression(codec(c.o.Compression), kgo.NoCompression()),
 		kgo.ProduceRequestTimeout(c.o.RequestTimeout),
@@ -345,14 +345,11 @@ func (p *producer) failure(k *kgo.Record, err error) error {
 	default:
 		e.Kind = driver.ErrUnknown
 		if k.Partition < 0 {
-			e.Kind = kind
-			if kind == nil || kind == driver.ErrClosed {
-				e.Kind = driver.ErrUnavailable
-			}
+			e.Kind = driver.ErrUnavailable
 		}
 	}
 	if errors.Is(err, kgo.ErrClientClosed) {
-		e.Err = errors.New("the producer was closed before it was acknowledged")
+		e.Kind, e.Err = driver.ErrUnknown, errors.New("the producer was closed before it was acknowledged")
 	}
 	return e
 }

@@ -1,0 +1,112 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"go.uber.org/goleak"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// fake starts a kfake cluster for the test.
+func fake(t testing.TB, opts ...kfake.Opt) *kfake.Cluster {
+	t.Helper()
+	c, err := kfake.NewCluster(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// url is the broker URL of addresses, with a query.
+func url(addrs []string, query string) driver.URL {
+	s := "kafka://"
+	for i, a := range addrs {
+		if i > 0 {
+			s += ","
+		}
+		s += a
+	}
+	u, err := driver.ParseBroker(s + "?" + query)
+	if err != nil {
+		panic(err)
+	}
+	return u
+}
+
+// open opens a driver and closes it at the end of the test.
+func open(t testing.TB, u driver.URL, o Options) *client {
+	t.Helper()
+	d, err := OpenDriver(t.Context(), u, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return d.(*client)
+}
+
+// noLeak fails the test if goroutines that it started are left at its end. It
+// comes before what starts them.
+func noLeak(t *testing.T) {
+	t.Helper()
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() {
+		if err := goleak.Find(before); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// silent is a server that accepts connections and says nothing.
+func silent(t testing.TB) string {
+	return serve(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+}
+
+// serve runs a server that talks to each connection in turn.
+func serve(t testing.TB, talk func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				stop := context.AfterFunc(ctx, func() { conn.Close() })
+				defer stop()
+				defer conn.Close()
+				talk(conn)
+			}()
+		}
+	}()
+	t.Cleanup(func() { cancel(); l.Close(); <-ended })
+	return l.Addr().String()
+}
+
+const patience = 20 * time.Second
+
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func name(t testing.TB) string { return fmt.Sprintf("s%d", time.Now().UnixNano()) }
