@@ -1,10 +1,7 @@
 package file
 
 import (
-	"errors"
-	"path"
 	"testing"
-	"time"
 
 	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/driver/drivertest"
@@ -47,13 +44,11 @@ func conformance(t *testing.T, o Options) {
 				t.Fatal(err)
 			}
 		},
-		Stall: nil,
 	})
 }
 
-// trimTo removes what is below seq. Retention goes by whole segments, so what
-// is below seq first gets one of its own: the log is rewritten from seq on, as
-// after a failed sync.
+// trimTo removes what is below seq, as retention does but in the middle of a
+// segment: the start is published, and segments that lie below it go.
 func (d *fileDriver) trimTo(shard driver.Shard, seq uint64) error {
 	s, err := d.writerOf(shard.Stream)
 	if err != nil {
@@ -71,13 +66,6 @@ func (d *fileDriver) trimTo(shard driver.Shard, seq uint64) error {
 	if err := w.begin(); err != nil {
 		return err
 	}
-	first := w.end.base
-	if w.end.next > w.end.base {
-		if err := w.roll(); err != nil {
-			return err
-		}
-	}
-	_ = first
 	bases, err := segments(w.l.root, w.l.dir)
 	if err != nil {
 		return err
@@ -86,7 +74,10 @@ func (d *fileDriver) trimTo(shard driver.Shard, seq uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := w.l.publishStart(startSlot{start.gen + 1, seq, time.Now().UnixMicro(), uint32(driver.GapTrimmed)}); err != nil {
+	if seq <= start.first {
+		return nil
+	}
+	if err := w.l.publishStart(startSlot{start.gen + 1, seq, now(), uint32(driver.GapTrimmed)}); err != nil {
 		return err
 	}
 	for i, b := range bases {
@@ -96,6 +87,3 @@ func (d *fileDriver) trimTo(shard driver.Shard, seq uint64) error {
 	}
 	return nil
 }
-
-var _ = errors.New
-var _ = path.Join

@@ -44,6 +44,7 @@ type member struct {
 type groupStream struct {
 	name     string
 	m        meta
+	durable  bool // commits are synced
 	leases   *leaseFile
 	progress *os.File
 	number   int64 // of the member's mark
@@ -94,7 +95,7 @@ func (d *fileDriver) openGroup(group, stream string) (*groupStream, error) {
 	if err := makeDir(root, progress); err != nil {
 		return nil, err
 	}
-	s := &groupStream{name: stream, m: m, held: make(map[int32]*lease)}
+	s := &groupStream{name: stream, m: m, durable: m.with(d.opts).Sync == SyncAlways, held: make(map[int32]*lease)}
 	if s.leases, err = openLeases(root, path.Join(dir, folderName(stream))); err != nil {
 		return nil, err
 	}
@@ -423,7 +424,7 @@ func (c *consumer) Commit(ctx context.Context, at []driver.Position) error {
 		if err := s.store(p.Index, s.held[p.Index], number(p.Next)); err != nil {
 			errs = append(errs, wrap("commit", p.Shard, err))
 		}
-		if s.m.with(c.d.opts).Sync == SyncAlways {
+		if s.durable {
 			synced[s] = true
 		}
 	}

@@ -151,9 +151,9 @@ func (l *shardLog) repairIndex(bases []uint64, i int, end slot, before int64) er
 	return nil
 }
 
-// findTime is the sequence of the first record whose time is at least t, or
-// the end of the log.
-func (l *shardLog) findTime(t int64, end slot) (uint64, error) {
+// findTime is the sequence of the first record from first on whose time is at
+// least t, or the end of the log.
+func (l *shardLog) findTime(t int64, first uint64, end slot) (uint64, error) {
 	if t > end.maxTime {
 		return end.next, nil
 	}
@@ -172,7 +172,7 @@ func (l *shardLog) findTime(t int64, end slot) (uint64, error) {
 		return m >= t
 	})-1)
 	for ; i < len(bases) && failed == nil; i++ {
-		seq, ok, err := l.findTimeIn(bases[i], t, end)
+		seq, ok, err := l.findTimeIn(bases[i], t, first, end)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // trimmed meanwhile
 		}
@@ -183,7 +183,7 @@ func (l *shardLog) findTime(t int64, end slot) (uint64, error) {
 	return end.next, failed
 }
 
-func (l *shardLog) findTimeIn(base uint64, t int64, end slot) (uint64, bool, error) {
+func (l *shardLog) findTimeIn(base uint64, t int64, first uint64, end slot) (uint64, bool, error) {
 	seg, err := l.openSegment(base, os.O_RDONLY)
 	if err != nil {
 		return 0, false, err
@@ -206,20 +206,20 @@ func (l *shardLog) findTimeIn(base uint64, t int64, end slot) (uint64, bool, err
 			return 0, false, err
 		}
 		if !ok {
-			return p.seq, true, nil // damage: the reader reports it
+			return max(p.seq, first), true, nil // damage: the reader reports it
 		}
-		if h.maxTime() >= t && h.flags&batchControl == 0 {
+		if h.maxTime() >= t && h.next() > first && h.flags&batchControl == 0 {
 			b, ok, err := s.payload(p.pos, &h)
 			if err != nil {
 				return 0, false, err
 			}
 			es, good := decodeRecords(nil, b, 0, len(b), h.count, h.time)
 			if !ok || !good {
-				return h.base, true, nil
+				return max(h.base, first), true, nil
 			}
 			for i := range es {
-				if es[i].time >= t {
-					return h.base + uint64(i), true, nil
+				if seq := h.base + uint64(i); seq >= first && es[i].time >= t {
+					return seq, true, nil
 				}
 			}
 		}

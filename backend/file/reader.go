@@ -424,7 +424,7 @@ func (r *reader) resolve(s driver.Start) (uint64, error) {
 	case driver.AtSeq:
 		return max(number(s.Seq), start.first), nil
 	case driver.AtTime:
-		seq, err := r.l.findTime(s.Time.UnixMicro(), end)
+		seq, err := r.l.findTime(s.Time.UnixMicro(), start.first, end)
 		return max(min(seq, end.visible(r.strict)), start.first), err
 	}
 	return end.visible(r.strict), nil
