@@ -116,6 +116,22 @@ var ackCases = []Case{
 		},
 	},
 	{
+		Topic: "ack", Name: "what is not acknowledged comes again",
+		Sentence: "only Ack does, in any order and from any goroutine",
+		Needs:    needsGroups,
+		Run: func(t *T) {
+			s, g := t.Stream(1), t.Name()
+			t.Send(s, "a", "b", "c")
+			cfg := Member(g, s)
+			cfg.Ack = seastreamer.AckExplicit
+			for range 2 {
+				c := t.Consumer(cfg)
+				t.Gets(c, "a", "b", "c")
+				t.Close("consumer", c)
+			}
+		},
+	},
+	{
 		Topic: "ack", Name: "on delivery",
 		Sentence: "AckOnDelivery: a batch is acknowledged and, with a group, committed before its first message is handed over. At most once.",
 		Needs:    needsGroups,
@@ -237,7 +253,7 @@ var ackCases = []Case{
 	},
 	{
 		Topic: "ack", Name: "group that has read nothing",
-		Sentence: "Latest resolved to a number once",
+		Sentence: "Nothing is ever reset silently.",
 		Needs:    needsGroups,
 		Run: func(t *T) {
 			s, g := t.Stream(1), t.Name()

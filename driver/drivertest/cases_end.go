@@ -43,39 +43,6 @@ var featureCases = []Case{
 		},
 	},
 	{
-		Topic: "features", Name: "no groups",
-		Sentence: "how groups keep progress; AckNone means no groups",
-		Needs: func(f driver.Features, _ Harness) string {
-			return lacks(f.Ack == driver.AckNone, "a backend without groups")
-		},
-		Run: func(t *T) {
-			c := Group(t.Name(), t.Stream(1))
-			c.Events = t.Reader(nil, nil).eventsOf()
-			_, err := t.Driver().Consumer(t.Ctx(), c)
-			t.Is("a consumer with a group", err, errors.ErrUnsupported)
-		},
-	},
-	{
-		Topic: "features", Name: "no seek",
-		Sentence: "A config that needs what is missing fails at open and names the feature",
-		Needs: func(f driver.Features, _ Harness) string {
-			return lacks(!f.SeekSeq || !f.SeekTime, "a backend that cannot seek by sequence or by time")
-		},
-		Run: func(t *T) {
-			s := t.Stream(1)
-			for start, can := range map[driver.Start]bool{driver.From(driver.Seq{}): t.F.SeekSeq, driver.Since(time.Unix(0, 0)): t.F.SeekTime} {
-				if can {
-					continue
-				}
-				c := Streams(s)
-				c.Start = start
-				c.Events = t.Reader(nil, nil).eventsOf()
-				_, err := t.Driver().Consumer(t.Ctx(), c)
-				t.Is("a consumer that starts at "+start.String(), err, errors.ErrUnsupported)
-			}
-		},
-	},
-	{
 		Topic: "features", Name: "says who it is",
 		Sentence: "the backend's name, also its URL scheme",
 		Run: func(t *T) {

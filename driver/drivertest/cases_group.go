@@ -42,6 +42,20 @@ var groupCases = []Case{
 		},
 	},
 	{
+		Topic: "group", Name: "what is not committed comes again",
+		Sentence: "A Committer is a Consumer that keeps the progress of its group as one position per shard.",
+		Needs:    needsGroups,
+		Run: func(t *T) {
+			s, g := t.Stream(1), t.Name()
+			t.Send(s, "a", "b", "c")
+			for range 2 {
+				r := t.Consume(Group(g, s))
+				r.Wants("a", "b", "c")
+				r.Stop()
+			}
+		},
+	},
+	{
 		Topic: "group", Name: "zero is progress",
 		Sentence: "The zero Next says that nothing is.",
 		Needs:    needsGroups,

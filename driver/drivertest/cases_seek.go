@@ -155,4 +155,32 @@ var seekCases = []Case{
 			r.Wants(want...)
 		},
 	},
+	{
+		Topic: "seek", Name: "what was fetched before",
+		Sentence: "Every batch carries the generation it was fetched under.",
+		Needs:    needsSeekSeq,
+		Run: func(t *T) {
+			s := t.Stream(1)
+			recs, _ := numbered(s, 500)
+			receipts := t.Writer().Send(recs...)
+			r := t.Reader(nil, nil).Prepare(t.Driver(), Streams(s))
+			fetch(t, r)
+			for gen := uint64(100); gen < 110; gen++ {
+				to := receipts[gen*7%500].Seq
+				_, err := r.Consumer.Seek(t.Ctx(), gen, map[driver.Shard]driver.Start{{Stream: s}: driver.From(to)})
+				if err != nil {
+					t.Fatalf("Seek: %v", err)
+				}
+				for found := false; !found; {
+					for _, b := range fetch(t, r) {
+						if b.Gen() == gen && b.Len() > 0 {
+							Equal(t, "the first message after a seek", b.Seq(0), to)
+							found = true
+							break
+						}
+					}
+				}
+			}
+		},
+	},
 }

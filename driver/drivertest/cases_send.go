@@ -107,9 +107,7 @@ var sendCases = []Case{
 			const n = 1000
 			var mu sync.Mutex
 			var order []int
-			var open sync.WaitGroup
 			for i := range n {
-				open.Add(1)
 				err := w.Produce(t.Ctx(), driver.Record{Stream: s, Value: []byte("x")}, func(_ driver.Receipt, err error) {
 					mu.Lock()
 					defer mu.Unlock()
@@ -117,15 +115,14 @@ var sendCases = []Case{
 						t.Errorf("record %d: %v", i, err)
 					}
 					order = append(order, i)
-					if len(order) <= n {
-						open.Done()
-					}
 				})
 				if err != nil {
 					t.Fatalf("Produce: %v", err)
 				}
 			}
-			t.Within("the receipts", open.Wait)
+			if err := w.Flush(t.Ctx()); err != nil {
+				t.Fatalf("Flush: %v", err)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			if len(order) != n || !slices.IsSorted(order) {

@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,11 +65,7 @@ func Run(t *testing.T, h Harness) {
 	if h.Patience == 0 {
 		h.Patience = 20 * time.Second
 	}
-	d := h.Open(t)
-	f := d.Features()
-	if err := d.Close(t.Context()); err != nil {
-		t.Fatalf("close: %v", err)
-	}
+	f := h.features(t)
 	before := goleak.IgnoreCurrent()
 	var skipped []string
 	ran := 0
@@ -93,6 +90,17 @@ func Run(t *testing.T, h Harness) {
 	for _, s := range skipped {
 		t.Logf("does not apply: %s", s)
 	}
+}
+
+// features asks a client what the backend can do.
+func (h Harness) features(t testing.TB) driver.Features {
+	t.Helper()
+	d := h.Open(t)
+	f := d.Features()
+	if err := d.Close(context.Background()); err != nil {
+		t.Fatalf("close the driver: %v", err)
+	}
+	return f
 }
 
 // runCase runs one case and closes all it has opened.

@@ -38,7 +38,7 @@ var named atomic.Int64
 
 // Name is a name for a stream or a group that nothing has yet.
 func (t *T) Name() string {
-	return fmt.Sprintf("%s-%d-%s", run, named.Add(1), strings.ReplaceAll(t.name, " ", "-"))
+	return fmt.Sprintf("%s-%d-%s", run, named.Add(1), strings.NewReplacer(" ", "-", "'", "").Replace(t.name)) // names that Kafka takes
 }
 
 // Ctx is a context for one call: it ends when the harness's patience does.
