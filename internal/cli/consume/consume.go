@@ -62,6 +62,7 @@ written to standard output counts as done.`,
 	}
 	factory.AddTargetFlags(cmd.Flags(), &o.Target)
 	receive.AddFlags(cmd.Flags(), &o.Receive, "now")
+	receive.AddUntilFlag(cmd.Flags(), &o.Receive)
 	cmd.Flags().Int64VarP(&o.Count, "count", "n", -1, "end after this many messages")
 	return cmd
 }

@@ -1,6 +1,7 @@
 package factory
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,9 @@ import (
 	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
 )
+
+// ErrNoStream is Resolve's error where no stream is named.
+var ErrNoStream = errors.New("no stream is named")
 
 // Resolve is the URL of the broker with the streams that are meant: those of
 // the operands, which are names or URLs, or else the one of --topic, or else
@@ -29,7 +33,7 @@ func (f *Factory) Resolve(t Target, operands ...string) (ss.URL, error) {
 		}
 	}
 	if len(operands) == 0 {
-		return ss.URL{}, exit.Usagef("name it as an operand or with --topic", "no stream is named")
+		return ss.URL{}, &exit.Error{Code: exit.Usage, Err: ErrNoStream, Hint: "name it as an operand or with --topic"}
 	}
 	var u ss.URL
 	var streams []string

@@ -13,7 +13,6 @@ import (
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
 	"github.com/seastreamer/seastreamer/internal/cli/send"
-	"github.com/seastreamer/seastreamer/internal/frame"
 )
 
 // drainTime is how long receipts are waited for after a signal.
@@ -124,17 +123,9 @@ func resolve(o *Options) (ss.URL, error) {
 	if o.Stream != "" {
 		operands = []string{o.Stream}
 	}
-	u, err := o.f.Resolve(o.Target, operands...)
-	if err != nil && o.Send.Cutting.Kind == frame.Envelope && len(operands) == 0 && o.Target.Topic == "" {
-		// Each line names its stream.
-		o.Send.StreamFromEnvelope = true
-		u, err = o.f.ResolveBroker(o.Target)
+	u, err := send.Resolve(o.f, o.Target, &o.Send, operands...)
+	if err == nil && len(u.Streams) > 1 {
+		err = exit.Usagef("run one command for each", "produce writes to one stream, and %d are named", len(u.Streams))
 	}
-	if err != nil {
-		return u, err
-	}
-	if len(u.Streams) > 1 {
-		return u, exit.Usagef("run one command for each", "produce writes to one stream, and %d are named", len(u.Streams))
-	}
-	return o.Send.Compressed(u)
+	return u, err
 }

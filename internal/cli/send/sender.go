@@ -268,3 +268,26 @@ func Check(ctx context.Context, f *factory.Factory, s *ss.Streamer, stream strin
 	f.IO.Notice("stream %s does not exist: the first record creates it", stream)
 	return nil
 }
+
+// Flush waits until everything that was sent so far is acknowledged, or says
+// what was not.
+func (s *Sender) Flush(ctx context.Context) error {
+	err := s.p.Flush(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Join(s.first, err)
+}
+
+// Resolve is the URL of the broker and stream that are meant. Where no stream is
+// named and lines are envelopes, each of them names its own.
+func Resolve(f *factory.Factory, t factory.Target, o *Options, operands ...string) (ss.URL, error) {
+	u, err := f.Resolve(t, operands...)
+	if errors.Is(err, factory.ErrNoStream) && o.Cutting.Kind == frame.Envelope {
+		o.StreamFromEnvelope = true
+		u, err = f.ResolveBroker(t)
+	}
+	if err != nil {
+		return u, err
+	}
+	return o.Compressed(u)
+}
