@@ -76,7 +76,10 @@ func (c *client) isReplicated(stream string) (bool, error) {
 	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, stream
 	r.ConfigNames = []string{"min.insync.replicas"}
 	req.Resources = append(req.Resources, r)
-	resp, err := req.RequestWith(ctx, c.cl)
+	var resp *kmsg.DescribeConfigsResponse
+	if gone := c.ask(ctx, func() { resp, err = req.RequestWith(ctx, c.cl) }); gone != nil {
+		return false, gone
+	}
 	if err != nil {
 		return false, err
 	}

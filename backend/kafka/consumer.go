@@ -352,7 +352,8 @@ func (m *consumer) Seek(ctx context.Context, gen uint64, to map[driver.Shard]dri
 func (m *consumer) Close(ctx context.Context) error {
 	m.closeOnce.Do(func() {
 		m.last = ctx
-		m.close() // Fetch returns
+		m.close()       // Fetch returns
+		m.c.work.Add(1) // the client is not closed before its consumers are
 		go m.finish(ctx)
 	})
 	select {
@@ -360,12 +361,12 @@ func (m *consumer) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	m.end() // no request waits any longer
-	<-m.closed
+	m.end() // finish has no reason to wait any longer
 	return context.Cause(ctx)
 }
 
 func (m *consumer) finish(ctx context.Context) {
+	defer m.c.work.Done()
 	defer close(m.closed)
 	m.fetching.Lock()
 	m.fetching.Unlock() //nolint:staticcheck // the last Fetch has ended

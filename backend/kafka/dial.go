@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -81,7 +82,7 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 		d.last.Store(e)
 		return nil, e
 	}
-	return &conversation{Conn: conn, d: d, addr: addr}, nil
+	return &conversation{Conn: conn, d: d, addr: addr, until: time.Now().Add(d.o.ConnectTimeout)}, nil
 }
 
 func (d *dialer) handshake(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
@@ -122,17 +123,27 @@ var (
 	errTLS      = errors.New("it speaks TLS")
 	errNotKafka = errors.New("it is not a Kafka broker")
 	errHungUp   = errors.New("it closed the connection")
+	errSilent   = errors.New("it accepted the connection and says nothing")
 )
 
 // A conversation looks at the first byte that a server says. An answer of
 // Kafka begins with its length, which is below 16 MiB when it is the first
 // one, so the first byte is zero; a TLS alert begins with 21, and other
-// protocols with a letter or a sign.
+// protocols with a letter or a sign. The first byte has to come within the
+// connect time-out: who says nothing was not reached.
 type conversation struct {
 	net.Conn
 	d     *dialer
 	addr  string
-	begun bool
+	until time.Time // for the first byte
+	begun bool      // it came; reads and read deadlines come from one goroutine at a time
+}
+
+func (c *conversation) SetReadDeadline(t time.Time) error {
+	if !c.begun && (t.IsZero() || t.After(c.until)) {
+		t = c.until
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 func (c *conversation) Read(b []byte) (int, error) {
@@ -144,7 +155,10 @@ func (c *conversation) Read(b []byte) (int, error) {
 	case n > 0 && b[0] == 0:
 		c.begun = true
 		c.d.last.Store(nil)
+		_ = c.Conn.SetReadDeadline(time.Time{}) // franz-go sets its own for what comes next
 		return n, err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.d.last.Store(&dialError{addr: c.addr, err: errSilent, hint: "is it a Kafka broker?"})
 	case n > 0:
 		e := &dialError{addr: c.addr, err: fmt.Errorf("%w: it answered %q", errNotKafka, firstLine(b[:n])), hint: "is this the right port?"}
 		if b[0] == 21 {

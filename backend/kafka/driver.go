@@ -206,26 +206,64 @@ func (c *client) As(target any) bool {
 	return true
 }
 
+// ask runs f, which asks a broker, and waits for it within ctx. franz-go lets
+// a request wait for a connection on which the server says nothing longer than
+// the request's context allows. What f sets may be read when ask returns nil;
+// else f goes on for a while.
+func (c *client) ask(ctx context.Context, f func()) error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return errClosed
+	}
+	c.work.Add(1)
+	c.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer c.work.Done()
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Close ends the connections.
-func (c *client) Close(context.Context) error {
+func (c *client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	closed := c.closed
 	c.closed = true
 	c.mu.Unlock()
-	if !closed {
-		c.end()
-		c.work.Wait()
-		c.cl.Close()
+	if closed {
+		return nil
 	}
-	return nil
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.end()
+		c.cl.Close()
+		c.work.Wait()
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
+
+var errClosed = &driver.Error{Kind: driver.ErrClosed, Err: errors.New("the connection is closed")}
 
 // check refuses what comes after Close.
 func (c *client) check() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return &driver.Error{Kind: driver.ErrClosed, Err: errors.New("the connection is closed")}
+		return errClosed
 	}
 	return nil
 }

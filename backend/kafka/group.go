@@ -141,7 +141,11 @@ func (m *consumer) hasProgress(ctx context.Context, streams map[string]bool) (ma
 	g := kmsg.NewOffsetFetchRequestGroup()
 	g.Group = m.conf.Group
 	req.Groups = append(req.Groups, g)
-	resp, err := req.RequestWith(ctx, m.c.cl)
+	var resp *kmsg.OffsetFetchResponse
+	var err error
+	if gone := m.c.ask(ctx, func() { resp, err = req.RequestWith(ctx, m.c.cl) }); gone != nil {
+		return nil, m.c.fail("", "", gone)
+	}
 	if err != nil {
 		return nil, m.c.fail("", "", err)
 	}
@@ -210,6 +214,16 @@ func (m *consumer) waitAssigned(ctx context.Context, cur *cursor) error {
 
 // Commit stores positions under the member's generation.
 func (m *member) Commit(ctx context.Context, at []driver.Position) error {
+	var err error
+	if gone := m.c.ask(ctx, func() { err = m.commit(ctx, at) }); gone == nil {
+		return err
+	} else if ctx.Err() == nil {
+		return gone
+	}
+	return &driver.Error{Kind: driver.ErrUnknown, Err: context.Cause(ctx)}
+}
+
+func (m *member) commit(ctx context.Context, at []driver.Position) error {
 	// Held until the answer: a shard leaves only after that, so that a commit
 	// for it never comes after those of its next owner.
 	m.owning.RLock()

@@ -127,8 +127,9 @@ func (m *consumer) probe(ctx context.Context, at map[driver.Shard]int64) map[dri
 	}
 	moved := map[driver.Shard]int64{}
 	for leader, req := range requests {
-		answer, err := m.c.cl.Broker(int(leader)).RetriableRequest(ctx, req)
-		if err != nil {
+		var answer kmsg.Response
+		var failed error
+		if m.c.ask(ctx, func() { answer, failed = m.c.cl.Broker(int(leader)).RetriableRequest(ctx, req) }) != nil || failed != nil {
 			continue
 		}
 		resp := answer.(*kmsg.FetchResponse)

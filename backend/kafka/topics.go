@@ -38,7 +38,11 @@ func topics(ctx context.Context, c *client, cl *kgo.Client, create bool, streams
 		t.Topic = kmsg.StringPtr(s)
 		req.Topics = append(req.Topics, t)
 	}
-	resp, err := req.RequestWith(ctx, cl)
+	var resp *kmsg.MetadataResponse
+	var err error
+	if gone := c.ask(ctx, func() { resp, err = req.RequestWith(ctx, cl) }); gone != nil {
+		return nil, c.fail("", "", gone)
+	}
 	if err != nil {
 		return nil, c.fail("", "", err)
 	}
@@ -114,8 +118,12 @@ func listOffsets(ctx context.Context, c *client, cl *kgo.Client, iso driver.Isol
 		p.Partition, p.Timestamp = s.Index, when
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
 	}
+	var answers []kgo.ResponseShard
+	if gone := c.ask(ctx, func() { answers = cl.RequestSharded(ctx, req) }); gone != nil {
+		return nil, c.fail("", oneOf(req), gone)
+	}
 	found := make(map[driver.Shard]int64, len(at))
-	for _, r := range cl.RequestSharded(ctx, req) {
+	for _, r := range answers {
 		if r.Err != nil {
 			return nil, c.fail("", oneOf(r.Req), r.Err)
 		}
