@@ -49,6 +49,9 @@ func (s *memSource) Next(ctx context.Context, upTo Mark, b *Batch) (bool, error)
 			return false, fmt.Errorf("record %d cannot be read", s.failAt)
 		}
 		end, grown := s.end, s.grown
+		if s.failAt > 0 {
+			end = min(end, s.failAt)
+		}
 		if upTo != nil {
 			end = min(end, upTo.(int))
 		}
@@ -60,7 +63,7 @@ func (s *memSource) Next(ctx context.Context, upTo Mark, b *Batch) (bool, error)
 		s.maxGap = max(s.maxGap, s.cursor-s.taken)
 		cursor := s.cursor
 		s.mu.Unlock()
-		if upTo != nil && cursor >= end {
+		if upTo != nil && cursor >= upTo.(int) {
 			return true, nil
 		}
 		if b.Len() > 0 {

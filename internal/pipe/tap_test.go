@@ -239,40 +239,42 @@ func TestTapReadersThatLeave(t *testing.T) {
 // than the pipe, read by readers that leave at random.
 func TestTapRecordSizes(t *testing.T) {
 	sizes := []int{1, 2, 100, 4095, 4096, 4097, 8192, 65535, 65536, 65537, 1 << 20, 3 << 20}
-	const n = 120
+	const n = 36
+	var all []byte
+	var ends []int
 	frame := func(i int) []byte {
-		b := bytes.Repeat([]byte{byte('a' + i%26)}, sizes[i%len(sizes)])
-		b[len(b)-1] = '\n'
-		return append(fmt.Appendf(nil, "%d:%d:", i, len(b)), b...)
+		if i == 0 {
+			return all[:ends[0]]
+		}
+		return all[ends[i-1]:ends[i]]
+	}
+	for i := range n {
+		all = fmt.Appendf(all, "%d:%d:", i, sizes[i%len(sizes)])
+		all = append(all, bytes.Repeat([]byte{byte('a' + i%26)}, sizes[i%len(sizes)])...)
+		ends = append(ends, len(all))
 	}
 	for _, size := range []int{0, 4096} {
 		src := newMemSource(n, frame)
 		tap, path := startTap(t, TapOptions{PipeSize: size}, src)
-		left, hurried := 0, 0
-		for left < n {
-			want := bytes.Buffer{}
-			for i := left; i < n; i++ {
-				want.Write(frame(i))
-			}
-			limit := 1 + rand.IntN(4<<20)
+		left, start, readers := 0, 0, 0
+		for ; left < n; readers++ {
+			limit := 1 + rand.IntN(6<<20) // the largest frame may take several
 			got := startHelper(t, "record", path, fmt.Sprint(limit), fmt.Sprint(1+rand.IntN(100_000))).wait(t, 20*time.Second)
-			wantText(t, "a piece", got, want.String()[:len(got)])
-			whole := 0
-			for rest := got; ; whole++ {
-				f := frame(left + whole)
-				if len(rest) < len(f) || left+whole >= n {
-					break
-				}
-				rest = rest[len(f):]
+			if len(got) > len(all)-start || got != string(all[start:start+len(got)]) {
+				t.Fatalf("reader %d got %d bytes that are not those from frame %d on", readers, len(got), left)
 			}
-			left += whole
-			waitFor(t, "accounting", func() bool { taken, _ := src.counts(); return taken >= left })
+			for left < n && ends[left] <= start+len(got) {
+				left++
+			}
+			if left > 0 {
+				start = ends[left-1]
+			}
+			waitFor(t, "accounting", func() bool { return tap.Stats().Sessions > int64(readers) })
 			if taken, _ := src.counts(); taken != left {
 				t.Fatalf("taken %d, want %d", taken, left)
 			}
-			hurried++
 		}
-		t.Logf("pipe of %d: %d readers", size, hurried)
+		t.Logf("pipe of %d: %d readers", size, readers)
 		tap.end(t, time.Second)
 	}
 }
@@ -389,8 +391,10 @@ func TestTapFollow(t *testing.T) {
 		tap.end(t, time.Second)
 		wantText(t, "the rest", cat.wait(t, time.Second), lines(100, 101))
 	}
+	// tail -F opens the name again when there is a new inode, but tails before
+	// coreutils 9.2 or so then seek in it and die; with one inode all go on.
 	src := newMemSource(2, line)
-	_, path := startTap(t, TapOptions{}, src)
+	_, path := startTap(t, TapOptions{OneInode: true}, src)
 	tail := startCommand(t, nil, "tail", "-n", "+1", "-F", "-s", "0.02", path)
 	for i := range 5 {
 		if got, want := tail.line(t)+"\n", string(line(i)); got != want {
