@@ -1,0 +1,191 @@
+package file
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// The benchmarks compare with a plain copy of as many bytes, in files of the
+// same size, by write and read in pieces of a quarter of a megabyte.
+const benchMessages = 1 << 18
+
+func benchDriver(b testing.TB, o Options) (*fileDriver, string) {
+	dir := b.TempDir()
+	d, err := OpenDriver(context.Background(), dir, o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { d.Close(context.Background()) })
+	return d.(*fileDriver), dir
+}
+
+func produceAll(b testing.TB, d driver.Driver, stream string, n, size int) {
+	ctx := context.Background()
+	p, err := d.Producer(ctx, driver.ProducerConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Close(ctx)
+	v := make([]byte, size)
+	var mu sync.Mutex
+	var failed error
+	done := func(_ driver.Receipt, err error) {
+		if err != nil {
+			mu.Lock()
+			failed = err
+			mu.Unlock()
+		}
+	}
+	rec := driver.Record{Stream: stream, Key: []byte("a key 13 long"), Value: v}
+	for range n {
+		if err := p.Produce(ctx, rec, done); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := p.Flush(ctx); err != nil {
+		b.Fatal(err)
+	}
+	if failed != nil {
+		b.Fatal(failed)
+	}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, size := range []int{256, 1024} {
+		b.Run(byteSize(size), func(b *testing.B) {
+			b.SetBytes(int64(size) * benchMessages)
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				d, dir := benchDriver(b, Options{})
+				b.StartTimer()
+				produceAll(b, d, "s", benchMessages, size)
+				b.StopTimer()
+				d.Close(context.Background())
+				os.RemoveAll(dir)
+				b.StartTimer()
+			}
+			perMessage(b)
+		})
+		b.Run(byteSize(size)+"/plain", func(b *testing.B) {
+			b.SetBytes(int64(size) * benchMessages)
+			dir := b.TempDir()
+			plainFile(b, filepath.Join(dir, "from"), (size+20)*benchMessages)
+			for b.Loop() {
+				copyFile(b, filepath.Join(dir, "from"), filepath.Join(dir, "to"))
+				b.StopTimer()
+				os.Remove(filepath.Join(dir, "to"))
+				b.StartTimer()
+			}
+			perMessage(b)
+		})
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	for _, size := range []int{256, 1024} {
+		b.Run(byteSize(size), func(b *testing.B) {
+			d, _ := benchDriver(b, Options{})
+			produceAll(b, d, "s", benchMessages, size)
+			b.SetBytes(int64(size) * benchMessages)
+			b.ReportAllocs()
+			for b.Loop() {
+				n := 0
+				err := readStream(b, d, "s", func(m driver.Batch) error {
+					for i := range m.Len() {
+						n += len(m.Value(i)) + len(m.Key(i))
+					}
+					return nil
+				})
+				if err != nil || n != benchMessages*(size+13) {
+					b.Fatal(n, err)
+				}
+			}
+			perMessage(b)
+		})
+	}
+}
+
+func BenchmarkSend(b *testing.B) {
+	for name, procs := range map[string]int{"one": 1, "many": 128} {
+		b.Run(name, func(b *testing.B) {
+			d, _ := benchDriver(b, Options{})
+			ctx := context.Background()
+			p, err := d.Producer(ctx, driver.ProducerConfig{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			v := make([]byte, 256)
+			b.ReportAllocs()
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for i := range procs {
+				wg.Go(func() {
+					got := make(chan error, 1)
+					done := func(_ driver.Receipt, err error) { got <- err }
+					for range (b.N + i) / procs {
+						if err := p.Produce(ctx, driver.Record{Stream: "s", Value: v}, done); err != nil {
+							b.Error(err)
+							return
+						}
+						if err := <-got; err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
+func perMessage(b *testing.B) {
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchMessages, "ns/message")
+}
+
+func byteSize(n int) string {
+	if n == 256 {
+		return "256B"
+	}
+	return "1KiB"
+}
+
+func plainFile(b testing.TB, name string, n int) {
+	if err := os.WriteFile(name, make([]byte, n), 0o600); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// copyFile is what cp does without its short cuts: read and write.
+func copyFile(b testing.TB, from, to string) {
+	in, err := os.Open(from)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer out.Close()
+	buf := make([]byte, 256<<10)
+	for {
+		n, err := in.Read(buf)
+		if _, err := out.Write(buf[:n]); err != nil {
+			b.Fatal(err)
+		}
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
