@@ -43,6 +43,7 @@ type consumer struct {
 	interrupt atomic.Pointer[context.CancelFunc] // of the poll under way
 
 	// The rest belongs to the goroutine that fetches.
+	begun    bool
 	appetite appetite
 	refresh  time.Time // when to look for new shards; without a group
 	quiet    quiet
@@ -174,13 +175,17 @@ func (m *consumer) resolve(ctx context.Context, cl *kgo.Client, start driver.Sta
 func (m *consumer) Fetch(ctx context.Context, into []driver.Batch) ([]driver.Batch, error) {
 	m.fetching.Lock()
 	defer m.fetching.Unlock()
+	if !m.begun && m.conf.Group == "" {
+		m.cl.ResumeFetchTopics(m.conf.Streams...)
+	}
+	m.begun = true
 	had := len(into)
 	for {
 		poll, cancel := context.WithDeadline(ctx, m.nextLook())
 		m.interrupt.Store(&cancel)
 		stop := context.AfterFunc(m.closing, cancel)
-		into2, err := m.fetch(ctx, poll, into)
-		into = into2
+		var err error
+		into, err = m.fetch(ctx, poll, into)
 		stop()
 		cancel()
 		if err != nil || len(into) > had {

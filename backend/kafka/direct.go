@@ -22,6 +22,7 @@ func (m *consumer) readAll(ctx context.Context) error {
 		m.end()
 		return &driver.Error{Kind: driver.ErrInvalid, Err: err}
 	}
+	m.cl.PauseFetchTopics(m.conf.Streams...) // until there is a Fetch to take what comes
 	m.refresh = time.Now().Add(m.c.o.MetadataAge)
 	m.quiet.stir()
 	return nil
