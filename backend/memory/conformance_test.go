@@ -10,3 +10,12 @@ import (
 func TestConformance(t *testing.T) {
 	drivertest.Run(t, drivertest.MemoryHarness(memory.NewStore()))
 }
+
+// The read path costs a few allocations for each batch of 512 messages.
+func TestReadingAllocatesNothingPerMessage(t *testing.T) {
+	drivertest.CheckAllocs(t, drivertest.MemoryHarness(memory.NewStore()), 0.05)
+}
+
+func Benchmark(b *testing.B) {
+	drivertest.Bench(b, drivertest.MemoryHarness(memory.NewStore()))
+}
