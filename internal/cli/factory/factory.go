@@ -137,6 +137,9 @@ func Bounds(ctx context.Context, s *ss.Streamer, streams ...string) (map[ss.Shar
 
 // Reader is an error of a command that reads, with what to do about it.
 func Reader(err error, streams []string) error {
+	if err == nil {
+		return nil
+	}
 	e := exit.From(err)
 	if e.Code == exit.NotFound && e.Hint == "" && errors.Is(err, ss.ErrNotFound) {
 		c := *e
