@@ -43,7 +43,7 @@ type Options struct {
 	MetadataAge     time.Duration // [metadata_age] after which new shards are looked for; zero is 15s
 
 	// MaxRecord [max_record] bounds key, value and headers of a record; zero
-	// is 1,000,000 bytes. Batches are at most 48 KiB larger, which the
+	// is 1,000,000 bytes. Batches are up to 48,576 bytes larger, which the
 	// topic's max.message.bytes has to allow.
 	MaxRecord int
 	// MaxBatch [max_batch] bounds what a batch may decompress to; zero is 64
@@ -63,7 +63,7 @@ const (
 	maxFetch       = 8 << 20  // bytes that a broker is asked for at once
 	defaultFetch   = 2 << 20  // of it, where the consumer does not say
 	defaultBudget  = 32 << 20 // bytes in flight of one producer
-	batchOverhead  = 48 << 10 // bytes of a batch above its largest record
+	batchOverhead  = 48_576   // bytes of a batch above its largest record: 1 MiB in all by default, which every broker takes
 	maxRecordLimit = 512 << 20
 )
 
