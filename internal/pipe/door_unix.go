@@ -22,22 +22,23 @@ func (t *Tap) door() {
 
 // waitReader reports whether a reader has come; it is false when the tap stops.
 func (t *Tap) waitReader(in *inode) bool {
-	fd, err := in.handle.open(unix.O_WRONLY)
-	if err != nil {
+	for {
+		fd, err := in.handle.open(unix.O_WRONLY)
+		if err == nil {
+			unix.Close(fd)
+			select {
+			case <-t.stopping:
+				return false
+			default:
+				return true
+			}
+		}
 		// No descriptor is free, or the system is out of memory: for a while.
 		select {
 		case <-t.stopping:
 			return false
 		case <-time.After(100 * time.Millisecond):
-			return t.waitReader(in)
 		}
-	}
-	unix.Close(fd)
-	select {
-	case <-t.stopping:
-		return false
-	default:
-		return true
 	}
 }
 

@@ -76,7 +76,9 @@ type TapOptions struct {
 	// Group is the name or number of the pipe's group; empty leaves it.
 	Group string
 	// Follow keeps a session open, live, until its reader leaves. Otherwise a
-	// session ends at the end of the stream as it was when the reader opened.
+	// session ends at the end of the stream as it was when the reader opened. It is
+	// the way to follow: tail -F opens the name again, but that of coreutils 9.1
+	// seeks in the new pipe and dies, unless there is OneInode.
 	Follow bool
 	// PerOpen ends each session after so many frames; 0 means no limit.
 	PerOpen int

@@ -391,8 +391,8 @@ func TestTapFollow(t *testing.T) {
 		tap.end(t, time.Second)
 		wantText(t, "the rest", cat.wait(t, time.Second), lines(100, 101))
 	}
-	// tail -F opens the name again when there is a new inode, but tails before
-	// coreutils 9.2 or so then seek in it and die; with one inode all go on.
+	// Some tails (that of coreutils 9.1) seek in the new pipe when the name has
+	// changed hands, and die of it; with one inode they go on.
 	src := newMemSource(2, line)
 	_, path := startTap(t, TapOptions{OneInode: true}, src)
 	tail := startCommand(t, nil, "tail", "-n", "+1", "-F", "-s", "0.02", path)
