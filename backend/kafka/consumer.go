@@ -83,7 +83,7 @@ func (c *client) Consumer(ctx context.Context, cc driver.ConsumerConfig) (driver
 	m.closing, m.close = context.WithCancel(context.Background())
 	m.appetite.budget = cc.MaxBytes
 	if m.appetite.budget <= 0 {
-		m.appetite.budget = defaultFetch
+		m.appetite.budget = defaultAhead
 	}
 	m.appetite.brokers = leaders(ts)
 	if cc.Group != "" {
