@@ -119,6 +119,7 @@ func (m *consumer) options(more ...kgo.Opt) []kgo.Opt {
 	fetch := m.appetite.fetch()
 	opts := m.c.options(
 		kgo.WithContext(m.life),
+		kgo.AlwaysRetryEOF(),
 		kgo.FetchIsolationLevel(iso),
 		kgo.KeepControlRecords(), // hidden by us, so that Next moves over them
 		kgo.FetchMaxBytes(fetch),

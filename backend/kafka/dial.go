@@ -21,6 +21,10 @@ type dialer struct {
 	last atomic.Pointer[dialError]
 }
 
+// limit is a little less than the connect time-out, so that who gives up when
+// that has passed can say why.
+func (d *dialer) limit() time.Duration { return d.o.ConnectTimeout * 9 / 10 }
+
 // A dialError says which broker could not be reached, and why.
 type dialError struct {
 	addr string
@@ -65,7 +69,8 @@ func reason(err error) string {
 }
 
 func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	within, cancel := context.WithTimeout(ctx, d.o.ConnectTimeout)
+	limit := d.limit()
+	within, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	conn, err := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(within, network, addr)
 	if err == nil && d.o.TLS {
@@ -82,7 +87,7 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 		d.last.Store(e)
 		return nil, e
 	}
-	return &conversation{Conn: conn, d: d, addr: addr, until: time.Now().Add(d.o.ConnectTimeout)}, nil
+	return &conversation{Conn: conn, d: d, addr: addr, until: time.Now().Add(limit)}, nil
 }
 
 func (d *dialer) handshake(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
@@ -137,6 +142,7 @@ type conversation struct {
 	addr  string
 	until time.Time // for the first byte
 	begun bool      // it came; reads and read deadlines come from one goroutine at a time
+	reads int
 }
 
 func (c *conversation) SetReadDeadline(t time.Time) error {
@@ -149,12 +155,17 @@ func (c *conversation) SetReadDeadline(t time.Time) error {
 func (c *conversation) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if c.begun {
+		if c.reads <= authReads && c.d.o.SASL != "" {
+			c.authenticating(err)
+		}
 		return n, err
 	}
 	switch {
 	case n > 0 && b[0] == 0:
 		c.begun = true
-		c.d.last.Store(nil)
+		if c.d.o.SASL == "" {
+			c.d.last.Store(nil)
+		}
 		_ = c.Conn.SetReadDeadline(time.Time{}) // franz-go sets its own for what comes next
 		return n, err
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -183,8 +194,23 @@ func isEOF(err error) bool {
 
 // isAlert reports whether the other side has refused our half of TLS.
 func isAlert(err error) bool {
-	var a tls.AlertError
-	return errors.As(err, &a)
+	var op *net.OpError // crypto/tls gives alerts of the other side no type of their own
+	return errors.As(err, &op) && op.Op == "remote error"
+}
+
+// authReads is how many reads authentication takes at least: with one more the
+// broker has let us in.
+const authReads = 4
+
+// authenticating looks at reads that may be part of authentication: some
+// servers do not say that they refuse a user, and hang up.
+func (c *conversation) authenticating(err error) {
+	switch c.reads++; {
+	case isEOF(err):
+		c.d.last.Store(&dialError{addr: c.addr, err: errHungUp, hint: fmt.Sprintf("is the password of user %q right, and sasl=%s what the user has?", c.d.o.User, c.d.o.SASL)})
+	case err == nil && c.reads > authReads:
+		c.d.last.Store(nil)
+	}
 }
 
 func firstLine(b []byte) []byte {

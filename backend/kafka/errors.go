@@ -73,6 +73,8 @@ func (c *client) describe(err error, stream string) (kind, text error) {
 		return c.describeAnswer(k, err, stream)
 	}
 	switch {
+	case isAlert(err):
+		return driver.ErrDenied, fmt.Errorf("%s refused the TLS certificate: give cert_file and key_file that it accepts: %w", c.nodes(), err)
 	case errors.Is(err, kgo.ErrClientClosed):
 		return driver.ErrClosed, nil
 	case errors.Is(err, context.Canceled):

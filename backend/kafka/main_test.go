@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
 	"github.com/seastreamer/seastreamer/driver"
@@ -110,3 +111,18 @@ func within(t testing.TB) context.Context {
 }
 
 func name(t testing.TB) string { return fmt.Sprintf("s%d", time.Now().UnixNano()) }
+
+// hang makes a cluster keep produce requests without an answer until release
+// is closed.
+func hang(c *kfake.Cluster, release <-chan struct{}) {
+	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		select {
+		case <-release:
+			return nil, nil, false
+		default:
+		}
+		c.KeepControl()
+		c.SleepControl(func() { <-release })
+		return nil, nil, false
+	})
+}

@@ -75,6 +75,7 @@ func (c *client) Producer(_ context.Context, pc driver.ProducerConfig) (driver.P
 	p.promise = p.settle
 	p.life, p.end = context.WithCancel(context.Background())
 	opts := []kgo.Opt{
+		kgo.AlwaysRetryEOF(), // else a connection that is cut at once fails the records that wait for it
 		kgo.RecordPartitioner(newPartitioner()),
 		kgo.ProducerLinger(min(pc.Linger, time.Minute)),                 // franz-go takes no more
 		kgo.ProducerBatchMaxBytes(int32(c.o.MaxRecord + batchOverhead)), //nolint:gosec // checked with the options
