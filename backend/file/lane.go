@@ -32,9 +32,11 @@ type lane struct {
 	taken   uint64 // records taken, ever
 	settled uint64
 	waits   []flushWait
-	free    []*chunk
 	closed  bool
 }
+
+// chunks are reused by all lanes.
+var chunks = sync.Pool{New: func() any { return new(chunk) }}
 
 type flushWait struct {
 	mark uint64
@@ -79,13 +81,14 @@ func (l *lane) take(rec *driver.Record, p pending, linger time.Duration) error {
 	return nil
 }
 
+// fresh is an empty chunk; mu is held. While another one is being written
+// this one is going to be filled, so it gets its full size at once.
 func (l *lane) fresh() *chunk {
-	if n := len(l.free); n > 0 {
-		c := l.free[n-1]
-		l.free = l.free[:n-1]
-		return c
+	c := chunks.Get().(*chunk)
+	if l.running && cap(c.buf) < chunkSize {
+		c.buf = make([]byte, 0, chunkSize)
 	}
-	return new(chunk)
+	return c
 }
 
 // start begins to write, if there is something that is due.
@@ -216,9 +219,6 @@ func (l *lane) settle(c *chunk, class driver.Class, err error) {
 
 	l.mu.Lock()
 	l.writing = nil
-	if cap(c.buf) <= 2*chunkSize && len(l.free) < 4 {
-		l.free = append(l.free, c)
-	}
 	l.settled += n
 	kept := l.waits[:0]
 	for _, f := range l.waits {
@@ -230,6 +230,9 @@ func (l *lane) settle(c *chunk, class driver.Class, err error) {
 	}
 	l.waits = kept
 	l.mu.Unlock()
+	if cap(c.buf) <= 2*chunkSize {
+		chunks.Put(c)
+	}
 }
 
 // flush stops lingering and returns a channel that is closed once what was

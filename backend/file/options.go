@@ -53,7 +53,7 @@ type Options struct {
 	// zero keeps them. It is looked at when a segment is full.
 	RetentionBytes int64
 	// Buffer is how many bytes of records a producer takes before it waits,
-	// where the producer's own configuration says nothing; zero is 8 MiB.
+	// where the producer's own configuration says nothing; zero is 2 MiB.
 	Buffer int64
 
 	// Options are the observer and the logger of what Open returns. The logger
@@ -63,7 +63,7 @@ type Options struct {
 
 const (
 	defaultSegment = 256 << 20
-	defaultBuffer  = 8 << 20
+	defaultBuffer  = 2 << 20
 	minSegment     = 4 << 10
 	maxShards      = 1 << 16
 	// maxRecord limits key, value and headers of a record together.
