@@ -45,13 +45,24 @@ func Run(ctx context.Context, io *iostreams.Streams, args []string) int {
 		return exit.OK
 	}
 	text := e.Text(f.Program)
-	if f.Errors == "json" {
+	if f.Errors == "json" || wantsJSON(args) {
 		text = e.JSON()
 	}
 	if text != "" {
 		io.Error(text)
 	}
 	return e.Code
+}
+
+// wantsJSON looks for --errors json where the flags could not be read to their
+// end.
+func wantsJSON(args []string) bool {
+	for i, a := range args {
+		if a == "--errors=json" || a == "--errors" && i+1 < len(args) && args[i+1] == "json" {
+			return true
+		}
+	}
+	return false
 }
 
 // Root is the tree of commands of a program with the name given.

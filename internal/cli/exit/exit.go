@@ -103,6 +103,21 @@ func From(err error) *Error {
 	return e
 }
 
+// Join is two failures as one: the code and hint of the first, and what both
+// say. Either may be nil.
+func Join(first, second error) error {
+	if first == nil || second == nil {
+		return errors.Join(first, second)
+	}
+	a, b := *From(first), From(second)
+	if b.Error() == "" {
+		return &a
+	}
+	a.Err = errors.New(strings.TrimPrefix(a.Error()+"; and "+b.Error(), "; and "))
+	a.Msg = ""
+	return &a
+}
+
 // kinds are looked through in order: the first that fits decides.
 var kinds = []struct {
 	kind error
@@ -120,6 +135,7 @@ var kinds = []struct {
 	{ss.ErrUnknown, Incomplete, ""},
 	{ss.ErrInvalid, Usage, ""},
 	{context.DeadlineExceeded, Connect, "check that the broker runs and that --broker names it"},
+	{syscall.ENOTDIR, Usage, "--broker file:///DIRECTORY names a directory"},
 	{fs.ErrNotExist, NotFound, ""},
 	{fs.ErrPermission, Denied, ""},
 }

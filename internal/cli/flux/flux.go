@@ -229,7 +229,7 @@ func pump(ctx context.Context, o *Options, fl *pipe.Flux, sender *send.Sender) e
 	_ = fl.Close()
 	flushing, done := context.WithTimeout(work, o.flush)
 	defer done()
-	err = errors.Join(err, sender.Finish(flushing))
+	err = exit.Join(err, sender.Finish(flushing))
 	if left := fl.Stats().Left; err == nil && left > 0 {
 		err = &exit.Error{Code: exit.Incomplete, Msg: strconv.FormatInt(left, 10) + " bytes that writers wrote after the end were not read"}
 	}

@@ -4,7 +4,6 @@ package produce
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -115,7 +114,7 @@ func pump(ctx context.Context, sender *send.Sender, in *files) error {
 		time.AfterFunc(drainTime, cancel)
 	})()
 	err := sender.Run(work, in)
-	return errors.Join(err, sender.Finish(work))
+	return exit.Join(err, sender.Finish(work))
 }
 
 func resolve(o *Options) (ss.URL, error) {

@@ -1,0 +1,30 @@
+package cli
+
+import (
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The tests run the commands as processes of their own: the test binary under
+// the program's two names.
+func TestMain(m *testing.M) {
+	sea := func() { os.Exit(Main(os.Args)) }
+	testscript.Main(m, map[string]func(){"sea": sea, "sea-streamer": sea})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       os.Getenv("UPDATE") != "",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			// The embedded default of each script is its own.
+			e.Setenv("XDG_DATA_HOME", e.WorkDir+"/data")
+			e.Setenv("XDG_RUNTIME_DIR", e.WorkDir)
+			e.Setenv("HOME", e.WorkDir)
+			return nil
+		},
+	})
+}
