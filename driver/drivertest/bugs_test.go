@@ -2,8 +2,10 @@ package drivertest
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -83,9 +85,12 @@ func TestTheCasesFindPlantedBugs(t *testing.T) {
 				h.Open = func(t testing.TB) driver.Driver {
 					return &buggy{Driver: open(t), bugs: bug.plant, create: h.Create, t: t}
 				}
-				passed, log := record(t, h, caseNamed(t, name))
+				c := caseNamed(t, name)
+				passed, log := record(t, h, c)
 				if passed {
 					t.Errorf("%s passes\n%s", name, log)
+				} else if !strings.Contains(log, c.Sentence) {
+					t.Errorf("%s fails without printing its sentence:\n%s", name, log)
 				} else if testing.Verbose() {
 					t.Logf("%s fails as it should:\n%s", name, log)
 				}
@@ -243,9 +248,7 @@ func (c *buggyConsumer) Fetch(ctx context.Context, into []driver.Batch) ([]drive
 }
 
 func asGap(err error, gap **driver.GapError) bool {
-	g, ok := err.(*driver.GapError)
-	*gap = g
-	return ok
+	return errors.As(err, gap)
 }
 
 func (c *buggyConsumer) Seek(ctx context.Context, gen uint64, to map[driver.Shard]driver.Start) ([]driver.Position, error) {

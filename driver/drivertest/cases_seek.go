@@ -144,10 +144,10 @@ var seekCases = []Case{
 		Needs:    needsSeekSeq,
 		Run: func(t *T) {
 			s := t.Stream(1)
-			recs, want := numbered(s, 400)
+			recs, want := numbered(s, 300)
 			first := t.Writer().Send(recs[:200]...)[0].Seq
 			r := t.Consume(Streams(s))
-			for i := range 20 {
+			for i := range 10 {
 				r.Read(7)
 				r.Seek(map[driver.Shard]driver.Start{{Stream: s}: driver.From(first)})
 				t.Writer().Send(recs[200+i*10 : 210+i*10]...)

@@ -215,6 +215,14 @@ var sendCases = []Case{
 				t.Send(name, "x")
 				t.Consume(Streams(name)).Wants("x")
 			}
+			twin := t.Name()
+			upper, lower := twin+"-X", twin+"-x"
+			t.H.Create(t.TB, upper, 1)
+			t.H.Create(t.TB, lower, 1)
+			t.Send(upper, "upper")
+			t.Send(lower, "lower")
+			t.Consume(Streams(upper)).Wants("upper")
+			t.Consume(Streams(lower)).Wants("lower")
 		},
 	},
 	{
@@ -303,7 +311,7 @@ var sendCases = []Case{
 		Run: func(t *T) {
 			s := t.Stream(1)
 			w := t.Producer(driver.ProducerConfig{MaxBytes: 4096})
-			recs, want := numbered(s, 200)
+			recs, want := numbered(s, 50)
 			for i := range recs {
 				recs[i].Value = append(recs[i].Value, strings.Repeat(" ", 1000)...)
 				want[i] = string(recs[i].Value)

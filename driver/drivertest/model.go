@@ -12,8 +12,11 @@ import (
 	"github.com/seastreamer/seastreamer/driver"
 )
 
-// modelSteps is how many operations a run of the model has.
-const modelSteps = 150
+// A run of the model has so many operations, or as many as fit into modelTime.
+const (
+	modelSteps = 150
+	modelTime  = 4 * time.Second
+)
 
 var modelCases = []Case{{
 	Topic: "model", Name: "random operations",
@@ -34,7 +37,8 @@ var modelCases = []Case{{
 		defer reference.close()
 		m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), shards: shards,
 			tested: newWorld(t, shards), reference: newWorld(reference, shards)}
-		for i := range modelSteps {
+		deadline := time.Now().Add(modelTime)
+		for i := 0; i < modelSteps && time.Now().Before(deadline); i++ {
 			m.step(i)
 			if t.Failed() {
 				t.Fatalf("the steps so far:\n%s", strings.Join(m.log, "\n"))
@@ -144,14 +148,14 @@ var day = time.Date(2024, 5, 1, 0, 0, 0, 0, time.UTC)
 func (m *model) time() time.Time { return day.Add(time.Duration(m.rnd.IntN(20)) * time.Second) }
 
 func (m *model) records() []driver.Record {
-	bytes := func(max int) []byte {
-		switch n := m.rnd.IntN(4 + max); n {
+	bytes := func(most int) []byte {
+		switch n := m.rnd.IntN(4 + most); n {
 		case 0:
 			return nil
 		case 1:
 			return []byte{}
 		default:
-			b := make([]byte, m.rnd.IntN(max)+1)
+			b := make([]byte, m.rnd.IntN(most)+1)
 			for i := range b {
 				b[i] = byte(m.rnd.IntN(256))
 			}

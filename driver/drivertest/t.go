@@ -78,9 +78,9 @@ func (t *T) Open() driver.Driver {
 	return d
 }
 
-func (t *T) closeAtEnd(what string, close func(context.Context) error) {
+func (t *T) closeAtEnd(what string, f func(context.Context) error) {
 	t.end(func() {
-		if err := close(t.Ctx()); err != nil {
+		if err := f(t.Ctx()); err != nil {
 			t.Errorf("close the %s: %v", what, err)
 		}
 	})
