@@ -311,7 +311,7 @@ func TestLoopErrors(t *testing.T) {
 }
 
 func BenchmarkRead(b *testing.B) {
-	s := open(b, 100_000)
+	s := open(b, 10_000)
 	for _, kind := range []string{"Messages", "Batches"} {
 		b.Run(kind, func(b *testing.B) {
 			c := consumer(b, s, seastreamer.ConsumerConfig{})
@@ -329,7 +329,7 @@ func BenchmarkRead(b *testing.B) {
 							b.Fatal(err)
 						}
 						size += len(m.Value())
-						if n++; n == 100_000 {
+						if n++; n == 10_000 {
 							n = 0
 							break
 						}
@@ -343,13 +343,13 @@ func BenchmarkRead(b *testing.B) {
 					for i := range batch.Len() {
 						size += len(batch.At(i).Value())
 					}
-					if n += batch.Len(); n >= 100_000 {
+					if n += batch.Len(); n >= 10_000 {
 						n = 0
 						break
 					}
 				}
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100_000, "ns/msg")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/10_000, "ns/msg")
 		})
 	}
 }
