@@ -73,6 +73,10 @@ func TestTheCasesFindPlantedBugs(t *testing.T) {
 		{"leaves a goroutine", bugs{leak: true}, []string{"leak/no goroutine"}},
 		{"claims what it has not", bugs{features: func(f *driver.Features) { f.Durabilities = f.Durabilities[:1] }},
 			[]string{"features/durabilities"}},
+		{"claims less than it has", bugs{features: func(f *driver.Features) { f.Keys = false }},
+			[]string{"features/no more and no less"}},
+		{"claims tombstones that it blurs", bugs{batch: func(b driver.Batch) driver.Batch { return blurred{b} }},
+			[]string{"features/no more and no less"}},
 		{"fetch does not wake up", bugs{deafFetch: true}, []string{"cancel/fetch that waits"}},
 	} {
 		t.Run(bug.name, func(t *testing.T) {

@@ -43,6 +43,37 @@ var featureCases = []Case{
 		},
 	},
 	{
+		Topic: "features", Name: "no more and no less",
+		Sentence: "Features says what a backend can do.",
+		Run: func(t *T) {
+			s := t.Stream(1)
+			at := time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)
+			t.Writer().Send(
+				driver.Record{Stream: s, Key: []byte("k"), Value: []byte("v"), Headers: []driver.Header{{Key: "h", Value: []byte("v")}}, Time: at},
+				driver.Record{Stream: s, Key: []byte{}, Value: []byte{}},
+				driver.Record{Stream: s, Key: nil, Value: nil},
+			)
+			m := t.Consume(Streams(s)).Read(3)
+			for _, f := range []struct {
+				name       string
+				claims, is bool
+			}{
+				{"Keys", t.F.Keys, string(m[0].Key) == "k" && m[1].Key != nil && m[2].Key == nil},
+				{"Headers", t.F.Headers, len(m[0].Headers) == 1},
+				{"Tombstones", t.F.Tombstones, m[1].Value != nil && m[2].Value == nil},
+				{"Timestamps", t.F.Timestamps, m[0].Time.Equal(at)},
+			} {
+				if f.claims != f.is {
+					t.Errorf("Features.%s is %v, but what came back says %v", f.name, f.claims, f.is)
+				}
+			}
+			o := t.Writer().Try(driver.Record{Stream: t.Name(), Value: []byte("x")})[0]
+			if t.F.Autocreate != (o.Err == nil) {
+				t.Errorf("Features.Autocreate is %v, but sending to a missing stream gets error %v", t.F.Autocreate, o.Err)
+			}
+		},
+	},
+	{
 		Topic: "features", Name: "says who it is",
 		Sentence: "the backend's name, also its URL scheme",
 		Run: func(t *T) {
