@@ -54,6 +54,21 @@ func Run(ctx context.Context, io *iostreams.Streams, args []string) int {
 	return e.Code
 }
 
+// help is the command that shows another one's help.
+func help() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Parent().Find(args)
+			if err != nil || len(rest) > 0 {
+				return noCommand(cmd.Parent(), args)
+			}
+			return about.Help()
+		},
+	}
+}
+
 // wantsJSON looks for --errors json where the flags could not be read to their
 // end.
 func wantsJSON(args []string) bool {
@@ -87,6 +102,7 @@ func Root(f *factory.Factory, name string) *cobra.Command {
 		root = &cobra.Command{Use: "sea", Short: streamer.Short, Long: streamer.Long, Args: noCommand,
 			RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 		root.AddCommand(streamer)
+		streamer.AddCommand(help()) // as the root has one
 	}
 	f.AddFlags(root.PersistentFlags())
 	root.Version = version.Text()

@@ -63,7 +63,8 @@ written to standard output counts as done.`,
 	factory.AddTargetFlags(cmd.Flags(), &o.Target)
 	receive.AddFlags(cmd.Flags(), &o.Receive, "now")
 	receive.AddUntilFlag(cmd.Flags(), &o.Receive)
-	cmd.Flags().Int64VarP(&o.Count, "count", "n", -1, "end after this many messages")
+	cmd.Flags().Int64VarP(&o.Count, "count", "n", -1, "end after `N` messages")
+	cmd.Flags().Lookup("count").DefValue = "0" // none, and so not shown
 	return cmd
 }
 

@@ -48,7 +48,7 @@ func New(f *factory.Factory) *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().VarP(factory.OneOf(&output, "text", "json", "markdown"), "output", "o", "text (a table; on a pipe with tabs), json or markdown")
+	cmd.Flags().VarP(factory.OneOf(&output, "text", "json", "markdown"), "output", "o", "`text|json|markdown`: text (a table; on a pipe with tabs), json or markdown")
 	return cmd
 }
 

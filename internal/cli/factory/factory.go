@@ -46,8 +46,8 @@ func New(io *iostreams.Streams, r ss.Registry) *Factory {
 func (f *Factory) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVarP(&f.IO.Quiet, "quiet", "q", false, "say nothing but errors")
 	fs.CountVarP(&f.IO.Verbose, "verbose", "v", "say more")
-	fs.Var(OneOf(&f.Errors, "text", "json"), "errors", "how errors are written to standard error: text or json")
-	fs.Var(OneOf(&f.Progress, "auto", "never", "json"), "progress", "progress on standard error: auto (on a terminal), never or json")
+	fs.Var(OneOf(&f.Errors, "text", "json"), "errors", "how errors are written to standard error: `text|json`")
+	fs.Var(OneOf(&f.Progress, "auto", "never", "json"), "progress", "progress on standard error: `auto|never|json`, auto being on a terminal")
 }
 
 // Target is which broker and which streams are meant.
@@ -58,11 +58,11 @@ type Target struct {
 
 // AddTargetFlags adds the flags that say which broker and stream are meant.
 func AddTargetFlags(fs *pflag.FlagSet, t *Target) {
-	fs.StringArrayVar(&t.Brokers, "broker", nil, "broker: HOST:PORT of Kafka, or a URL such as kafka://HOST:PORT or file:///DIRECTORY; the default is $STREAMER_URI, else files in the user's data folder")
-	fs.Var(alias{&t.Brokers}, "cluster", "the same as --broker")
-	fs.Var(alias{&t.Brokers}, "streamer", "the same as --broker")
-	fs.StringVarP(&t.Topic, "topic", "t", "", "stream: its name, or a URL such as kafka://HOST:PORT/NAME")
-	fs.StringVar(&t.Topic, "stream", "", "the same as --topic")
+	fs.StringArrayVar(&t.Brokers, "broker", nil, "broker: `HOST:PORT` of Kafka, or a URL such as kafka://HOST:PORT or file:///DIRECTORY; the default is $STREAMER_URI, else files in the user's data folder")
+	fs.Var(alias{&t.Brokers}, "cluster", "the same as --broker: `HOST:PORT` or a URL")
+	fs.Var(alias{&t.Brokers}, "streamer", "the same as --broker: `HOST:PORT` or a URL")
+	fs.StringVarP(&t.Topic, "topic", "t", "", "stream: its `NAME`, or a URL such as kafka://HOST:PORT/NAME")
+	fs.StringVar(&t.Topic, "stream", "", "the same as --topic: a `NAME` or a URL")
 }
 
 // alias is another name of a flag that may be repeated.

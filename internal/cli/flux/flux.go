@@ -86,12 +86,12 @@ be refused by the system: use a folder of your own.`,
 	factory.AddTargetFlags(fs, &o.Target)
 	send.AddFlags(fs, &o.Send)
 	ready.AddFlags(fs, &o.Ready)
-	fs.StringVar(&o.Mode, "mode", "0600", "permissions of the pipe, whatever the umask")
-	fs.StringVar(&o.PipeGroup, "pipe-group", "", "group that the pipe belongs to")
+	fs.StringVar(&o.Mode, "mode", "0600", "permissions `OCTAL` of the pipe, whatever the umask")
+	fs.StringVar(&o.PipeGroup, "pipe-group", "", "group `NAME` that the pipe belongs to")
 	fs.BoolVar(&o.Adopt, "adopt", false, "if there is a regular file at PATH, send its content first and take its place")
-	fs.StringVar(&o.Drain, "drain", "10s", "how long writers may go on when it is told to stop")
-	fs.StringVar(&o.Flush, "flush", "30s", "how long the broker may take to acknowledge the rest then")
-	fs.StringVar(&o.Buffer, "buffer", "8MiB", "how much may be under way to the broker before writers wait")
+	fs.StringVar(&o.Drain, "drain", "10s", "how long `DUR` writers may go on when it is told to stop")
+	fs.StringVar(&o.Flush, "flush", "30s", "how long `DUR` the broker may take to acknowledge the rest then")
+	fs.StringVar(&o.Buffer, "buffer", "8MiB", "how much `SIZE` may be under way to the broker before writers wait")
 	return cmd
 }
 

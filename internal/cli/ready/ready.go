@@ -26,7 +26,7 @@ type Options struct {
 // AddFlags adds the flags.
 func AddFlags(fs *pflag.FlagSet, o *Options) {
 	fs.BoolVarP(&o.Detach, "detach", "d", false, "run in the background: come back when the pipe and the broker are usable, and print the process id")
-	fs.IntVar(&o.FD, "ready-fd", 0, "write a line to this descriptor and close it when the pipe and the broker are usable")
+	fs.IntVar(&o.FD, "ready-fd", 0, "write a line to this descriptor `FD` and close it when the pipe and the broker are usable")
 	fs.BoolVar(&o.RequireBroker, "require-broker", false, "end when the broker cannot be reached at the start, in place of trying again")
 }
 

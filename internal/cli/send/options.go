@@ -48,17 +48,18 @@ type Options struct {
 // AddFlags adds the flags with their defaults.
 func AddFlags(fs *pflag.FlagSet, o *Options) {
 	o.In, o.Frame, o.Delivery, o.OnError, o.Oversize, o.Partial, o.ToShard = "text", "lines", "at-least", "fail", "fail", "send", -1
-	fs.Var(factory.OneOf(&o.In, "text", "json"), "in", "what a message is: text (its bytes are the payload) or json (lines that consume -o json wrote)")
-	fs.Var(factory.OneOf(&o.Frame, "lines", "nul", "len32be", "whole", "envelope"), "frame", "how messages are told apart: lines, nul, len32be, whole (all of a file or session is one), or envelope (--in json)")
-	fs.StringVarP(&o.Key, "key", "k", "", "key of all records")
-	fs.StringArrayVarP(&o.Headers, "header", "H", nil, "header NAME=VALUE of all records; may be repeated")
-	fs.IntVar(&o.ToShard, "to-shard", -1, "shard that all records go to; the default is the backend's partitioner")
-	fs.VarP(factory.OneOf(&o.Compress, "none", "gzip", "snappy", "lz4", "zstd"), "compress", "z", "compression on the way and in the broker: none, gzip, snappy, lz4 or zstd; the default is the backend's")
-	fs.Var(factory.OneOf(&o.Delivery, "at-most", "at-least", "exactly"), "delivery", "at-most (not acknowledged), at-least (repeated until acknowledged) or exactly (repeats are removed, within the backend's window)")
-	fs.Var(factory.OneOf(&o.OnError, "fail", "skip"), "on-error", "what to do about a record that is refused or cannot be decoded: fail or skip")
-	fs.StringVar(&o.MaxMessage, "max-message", "", "longest message, such as 1MiB; the default is the backend's limit, at most 16 MiB")
-	fs.Var(factory.OneOf(&o.Oversize, "fail", "skip", "truncate"), "oversize", "what to do about a longer one: fail, skip or truncate")
-	fs.Var(factory.OneOf(&o.Partial, "send", "drop", "hold", "fail"), "partial", "what to do about a last message without its end: send, drop, hold (the next file or session goes on with it) or fail")
+	fs.Var(factory.OneOf(&o.In, "text", "json"), "in", "what a message is: `text|json`, text (its bytes are the payload) or json (lines that consume -o json wrote)")
+	fs.Var(factory.OneOf(&o.Frame, "lines", "nul", "len32be", "whole", "envelope"), "frame", "how messages are told apart: `KIND` is lines, nul, len32be, whole (all of a file or session is one), or envelope (--in json)")
+	fs.StringVarP(&o.Key, "key", "k", "", "`KEY` of all records")
+	fs.StringArrayVarP(&o.Headers, "header", "H", nil, "header `NAME=VALUE` of all records; may be repeated")
+	fs.IntVar(&o.ToShard, "to-shard", -1, "shard `N` that all records go to; the default is the backend's partitioner")
+	fs.Lookup("to-shard").DefValue = "0" // none, and so not shown
+	fs.VarP(factory.OneOf(&o.Compress, "none", "gzip", "snappy", "lz4", "zstd"), "compress", "z", "compression on the way and in the broker: `NAME` is none, gzip, snappy, lz4 or zstd; the default is the backend's")
+	fs.Var(factory.OneOf(&o.Delivery, "at-most", "at-least", "exactly"), "delivery", "`at-most|at-least|exactly`: at-most (not acknowledged), at-least (repeated until acknowledged) or exactly (repeats are removed, within the backend's window)")
+	fs.Var(factory.OneOf(&o.OnError, "fail", "skip"), "on-error", "what to do about a record that is refused or cannot be decoded: `fail|skip`")
+	fs.StringVar(&o.MaxMessage, "max-message", "", "longest message, a `SIZE` such as 1MiB; the default is the backend's limit, at most 16 MiB")
+	fs.Var(factory.OneOf(&o.Oversize, "fail", "skip", "truncate"), "oversize", "what to do about a longer one: `fail|skip|truncate`")
+	fs.Var(factory.OneOf(&o.Partial, "send", "drop", "hold", "fail"), "partial", "what to do about a last message without its end: `POLICY` is send, drop, hold (the next file or session goes on with it) or fail")
 	fs.BoolVar(&o.CRLF, "crlf", false, "take the carriage return off the end of a line")
 	fs.BoolVar(&o.KeepBlank, "keep-blank", false, "send messages without bytes, which are left out otherwise")
 }

@@ -103,10 +103,10 @@ done; what they did with it is not known.`,
 	receive.AddFlags(fs, &o.Receive, "start")
 	ready.AddFlags(fs, &o.Ready)
 	fs.BoolVarP(&o.Follow, "follow", "f", false, "a reader gets more as it comes, in place of the end")
-	fs.Var(factory.OneOf(&o.Session, "resume", "restart", "live"), "session", "where a reader begins: resume (where the last one stopped), restart (at --from, so that the pipe reads as a file) or live (at what comes then)")
+	fs.Var(factory.OneOf(&o.Session, "resume", "restart", "live"), "session", "where a reader begins: `HOW` is resume (where the last one stopped), restart (at --from, so that the pipe reads as a file) or live (at what comes then)")
 	fs.BoolVar(&o.OneInode, "one-inode", false, "do not give each reader a pipe of its own: for folders where names cannot be exchanged, with weaker promises")
-	fs.StringVar(&o.Mode, "mode", "0600", "permissions of the pipe, whatever the umask")
-	fs.StringVar(&o.PipeGroup, "pipe-group", "", "group that the pipe belongs to")
+	fs.StringVar(&o.Mode, "mode", "0600", "permissions `OCTAL` of the pipe, whatever the umask")
+	fs.StringVar(&o.PipeGroup, "pipe-group", "", "group `NAME` that the pipe belongs to")
 	return cmd
 }
 
