@@ -148,3 +148,33 @@ func (p *process) trim(t testing.TB, s driver.Shard, before driver.Seq) {
 		t.Fatalf("trim %v before %v: %v", s, before, err)
 	}
 }
+
+func (p *process) grow(t testing.TB, stream string, shards int) {
+	t.Helper()
+	req := kmsg.NewPtrCreatePartitionsRequest()
+	topic := kmsg.NewCreatePartitionsRequestTopic()
+	topic.Topic, topic.Count = stream, int32(shards)
+	req.Topics = append(req.Topics, topic)
+	resp, err := req.RequestWith(t.Context(), p.cl)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+	}
+	if err != nil {
+		t.Fatalf("grow %s: %v", stream, err)
+	}
+}
+
+func (p *process) drop(t testing.TB, stream string) {
+	t.Helper()
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	topic := kmsg.NewDeleteTopicsRequestTopic()
+	topic.Topic = &stream
+	req.Topics, req.TopicNames = append(req.Topics, topic), []string{stream}
+	resp, err := req.RequestWith(t.Context(), p.cl)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+	}
+	if err != nil {
+		t.Fatalf("drop %s: %v", stream, err)
+	}
+}
