@@ -63,6 +63,8 @@ type env struct {
 	patience time.Duration        // how long to wait for the lock
 	sync     func(*os.File) error // datasync
 	at       func(step)           // nil but in tests
+	look     time.Duration        // see lookEvery
+	tick     time.Duration        // see tickEvery
 	noTrim   bool                 // leaves out step 3: the mutant that must fail
 }
 
@@ -161,10 +163,13 @@ func (w *appender) begin() error {
 	if _, err := w.l.ctl.ReadAt(w.buf[:], ctlEnd); err != nil {
 		return fmt.Errorf("read ctl: %w", err)
 	}
-	s, ok, _ := chooseSlot(w.buf[:])
+	// One slot that cannot be read is not a writer that died: a write of 64
+	// bytes happens whole or not at all, unless the power goes. It may be the
+	// newer one.
+	s, ok, sure := chooseSlot(w.buf[:])
 	w.end = s
-	if !ok || s.boot != w.env.boot || s.flags&flagPoisoned != 0 {
-		if err := w.recover(ok); err != nil {
+	if !sure || s.boot != w.env.boot || s.flags&flagPoisoned != 0 {
+		if err := w.recover(ok, sure); err != nil {
 			return fmt.Errorf("recover: %w", err)
 		}
 	}
@@ -181,7 +186,7 @@ func (w *appender) begin() error {
 	}
 	if size < w.end.pos {
 		// Something else than this package has cut the file.
-		if err := w.recover(false); err != nil {
+		if err := w.recover(false, false); err != nil {
 			return fmt.Errorf("recover: %w", err)
 		}
 		if err := w.openTail(); err != nil {
@@ -302,8 +307,8 @@ func (w *appender) allocate(end int64) {
 	w.reserve = w.end.pos + n
 }
 
-// errUnknown marks a failure after which the batches may be part of the log.
-var errUnknown = driver.ErrUnknown
+// unknown is err as a failure after which the batches may be part of the log.
+func unknown(err error) error { return fmt.Errorf("%w: %w", driver.ErrUnknown, err) }
 
 // append writes the batches of c at the end of the log, in one hold of the
 // lock, fills in their sequences, and, where c's batches leave it to it, their
@@ -355,7 +360,7 @@ func (w *appender) appendLocked(c *chunk) error {
 		s.pos = end
 	}
 	if err := w.publish(s); err != nil {
-		return errors.Join(errUnknown, err)
+		return unknown(err)
 	}
 	w.at(stepPublished)
 	// The index comes after the publication, so that no entry ever points to
@@ -420,28 +425,31 @@ func (w *appender) syncTo(next uint64, seg *segment) error {
 		err = w.syncSegments(s.synced, next)
 	}
 	if lerr := w.lock(); lerr != nil {
-		return errors.Join(errUnknown, err, lerr)
+		return unknown(lerr)
 	}
 	defer w.unlock()
 	if _, rerr := w.l.ctl.ReadAt(w.buf[:], ctlEnd); rerr != nil {
-		return errors.Join(errUnknown, rerr)
+		return unknown(rerr)
 	}
 	s, ok, _ = chooseSlot(w.buf[:])
 	if !ok {
-		return errors.Join(errUnknown, errSlots)
+		return unknown(errSlots)
 	}
 	w.end = s
 	if err != nil {
 		s.flags |= flagPoisoned
-		return errors.Join(errUnknown, fmt.Errorf("sync: %w", err), w.publish(s))
+		if perr := w.publish(s); perr != nil {
+			err = fmt.Errorf("%w; and then: %w", err, perr)
+		}
+		return unknown(fmt.Errorf("sync: %w", err))
 	}
 	if s.flags&flagPoisoned != 0 {
-		return driver.Errorf(errUnknown, "", "another writer could not sync the log")
+		return driver.Errorf(driver.ErrUnknown, "", "another writer could not sync the log")
 	}
 	if s.synced < next {
 		s.synced = next
 		if err := w.publish(s); err != nil {
-			return errors.Join(errUnknown, err)
+			return unknown(err)
 		}
 	}
 	return nil

@@ -11,9 +11,12 @@ import (
 	"github.com/seastreamer/seastreamer/driver"
 )
 
-// tick is how often a consumer looks for what no event tells: new shards, a
-// stream that was deleted, a member that died.
-const tick = time.Second
+// How often a consumer looks for what no event tells. Each look wakes a few
+// threads, and a consumer that waits should not be felt.
+const (
+	lookEvery = 5 * time.Second // new shards, and streams that were deleted
+	tickEvery = 2 * time.Second // members of the group that died
+)
 
 // Where a file cannot be watched it is looked at after pollMin, and after
 // twice as long each time that nothing is new, up to pollMax.
@@ -36,7 +39,7 @@ type consumer struct {
 
 	timer *time.Timer // of Fetch
 	poll  time.Duration
-	next  time.Time // the next tick
+	next  time.Time // the next look
 
 	events sync.Mutex // held while Assigned or Revoked runs
 
@@ -68,7 +71,7 @@ func (d *fileDriver) Consumer(ctx context.Context, cfg driver.ConsumerConfig) (d
 	c := &consumer{
 		d: d, cfg: cfg, wake: make(chan struct{}, 1), closing: make(chan struct{}),
 		known: make(map[string]int32), ends: make(map[driver.Shard]uint64), poll: pollMin,
-		timer: time.NewTimer(time.Hour), next: time.Now().Add(tick),
+		timer: time.NewTimer(time.Hour), next: time.Now().Add(d.env.look),
 	}
 	if err := watchers.acquire(); err == nil {
 		c.watched = true
@@ -240,7 +243,7 @@ func (c *consumer) Fetch(ctx context.Context, into []driver.Batch) ([]driver.Bat
 		}
 		c.sleep(ctx, polling)
 		if c.g == nil && !time.Now().Before(c.next) {
-			c.next = time.Now().Add(tick)
+			c.next = time.Now().Add(c.d.env.look)
 			if err := c.look(ctx); err != nil {
 				return into, err
 			}

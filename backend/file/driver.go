@@ -52,6 +52,9 @@ func openDriver(dir string, o Options, e env) (*fileDriver, error) {
 	if err != nil {
 		return nil, wrap("open "+dir, driver.Shard{}, err)
 	}
+	if e.look == 0 {
+		e.look, e.tick = lookEvery, tickEvery
+	}
 	d := &fileDriver{store: store{dir: abs}, opts: o, env: e, writers: make(map[string]*streamWriter)}
 	// A directory that cannot be opened is said now; one that is not there
 	// may come.
@@ -148,7 +151,7 @@ func (d *fileDriver) openShard(root *os.Root, shard driver.Shard, m meta) (*shar
 		return nil, err
 	}
 	t := tail{l: l}
-	if s, err := t.load(); l.writable && (errors.Is(err, errSlots) || err == nil && s.boot != d.env.boot) {
+	if s, err := t.load(); l.writable && (errors.Is(err, errSlots) || err == nil && (s.boot != d.env.boot || !t.sure)) {
 		w := newAppender(l, m, d.opts, &d.env)
 		if err := w.lock(); err != nil {
 			l.close()
@@ -302,9 +305,14 @@ func (d *fileDriver) Close(ctx context.Context) error {
 	}
 	d.closed = true
 	d.mu.Unlock()
-	var errs []error
+	var failed error
 	for _, l := range d.allLanes() {
-		errs = append(errs, l.close(ctx))
+		if err := l.close(ctx); err != nil {
+			failed = err
+		}
 	}
-	return errors.Join(append(errs, d.store.close())...)
+	if err := d.store.close(); err != nil {
+		failed = wrap("close "+d.store.dir, driver.Shard{}, err)
+	}
+	return failed
 }

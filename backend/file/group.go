@@ -2,7 +2,6 @@ package file
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"path"
@@ -28,7 +27,7 @@ import (
 //     So counts are even, and nobody loses a shard that need not move.
 //   - Who comes, goes, or gives back writes to the lease file, which wakes all
 //     members. The kernel frees the locks of one that died without a word; the
-//     others see that within a tick.
+//     others see that within two seconds.
 const memberBase = 1 << 40
 
 // A member is a consumer's part in its group.
@@ -152,17 +151,26 @@ func (g *member) serve() {
 	for _, s := range g.streams {
 		s.ring()
 	}
-	timer := time.NewTimer(tick)
+	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	look := time.Now()
 	for {
-		wait := tick
+		wait := g.c.d.env.tick
 		for _, s := range g.streams {
 			// Armed before the look: what changes after it rings.
 			if !g.c.watched || watchers.arm(&s.w, s.leases.file()) != nil {
 				wait = pollMax
 			}
 		}
-		if err := g.balance(ctx); err != nil {
+		err := error(nil)
+		if !time.Now().Before(look) {
+			look = time.Now().Add(g.c.d.env.look)
+			err = g.look()
+		}
+		if err == nil {
+			err = g.balance(ctx)
+		}
+		if err != nil {
 			g.c.fail(err)
 			g.leave(ctx)
 			<-g.c.closing
@@ -230,9 +238,6 @@ func (g *member) balance(ctx context.Context) error {
 	lose := make(map[driver.Shard]bool)
 	missing := make([]int, len(g.streams))
 	for i, s := range g.streams {
-		if _, m, err := g.c.d.meta(s.name); err == nil {
-			s.m = m
-		}
 		share, err := s.share()
 		if err != nil {
 			return err
@@ -249,9 +254,6 @@ func (g *member) balance(ctx context.Context) error {
 	var gain []*cursor
 	var failed error
 	for i, s := range g.streams {
-		if err := g.deleted(s); err != nil && failed == nil {
-			failed = err
-		}
 		for index := int32(0); missing[i] > 0 && index < int32(s.m.Shards) && failed == nil; index++ {
 			// Members begin at different places, so that they get in each
 			// other's way less.
@@ -305,17 +307,25 @@ func (g *member) holds(s *groupStream, i int32) bool {
 	return ok
 }
 
-// deleted gives cursors whose stream was made anew its new log.
-func (g *member) deleted(s *groupStream) error {
-	if err := g.c.replaceDeleted(s.name, s.m); err != nil {
-		return err
-	}
-	g.c.mu.Lock()
-	defer g.c.mu.Unlock()
-	for _, cur := range g.c.at {
-		if cur.shard.Stream == s.name {
-			s.held[cur.shard.Index].log = cur.r.l.id.hash()
+// look finds shards that are new, and gives cursors whose stream was made anew
+// its new log. A stream that is gone may come again.
+func (g *member) look() error {
+	for _, s := range g.streams {
+		_, m, err := g.c.d.meta(s.name)
+		if err != nil {
+			continue
 		}
+		s.m = m
+		if err := g.c.replaceDeleted(s.name, m); err != nil {
+			return err
+		}
+		g.c.mu.Lock()
+		for _, cur := range g.c.at {
+			if cur.shard.Stream == s.name {
+				s.held[cur.shard.Index].log = cur.r.l.id.hash()
+			}
+		}
+		g.c.mu.Unlock()
 	}
 	return nil
 }
@@ -417,12 +427,12 @@ func (c *consumer) Commit(ctx context.Context, at []driver.Position) error {
 			return &driver.Error{Op: "commit", Shard: p.Shard, Kind: driver.ErrFenced}
 		}
 	}
-	var errs []error
+	var failed error
 	synced := make(map[*groupStream]bool)
 	for _, p := range at {
 		s := c.streamOf(p.Shard)
 		if err := s.store(p.Index, s.held[p.Index], number(p.Next)); err != nil {
-			errs = append(errs, wrap("commit", p.Shard, err))
+			failed = wrap("commit", p.Shard, err)
 		}
 		if s.durable {
 			synced[s] = true
@@ -430,10 +440,10 @@ func (c *consumer) Commit(ctx context.Context, at []driver.Position) error {
 	}
 	for s := range synced {
 		if err := c.d.env.sync(s.progress); err != nil {
-			errs = append(errs, wrap("commit stream "+s.name, driver.Shard{}, err))
+			failed = wrap("commit stream "+s.name, driver.Shard{}, err)
 		}
 	}
-	return errors.Join(errs...)
+	return failed
 }
 
 func (c *consumer) streamOf(shard driver.Shard) *groupStream {

@@ -63,6 +63,7 @@ type tail struct {
 	l    *shardLog
 	last slot
 	some bool
+	sure bool // both slots were good the last time
 	buf  [pairSize]byte
 }
 
@@ -83,6 +84,7 @@ func (t *tail) load() (slot, error) {
 		if !ok {
 			return slot{}, errSlots
 		}
+		t.sure = sure
 		if !t.some || s.gen > t.last.gen {
 			t.last, t.some = s, true
 		}
@@ -108,7 +110,7 @@ func (l *shardLog) start() (startSlot, error) {
 		// Both are damaged: the first segment that there is begins the log.
 		bases, err := segments(l.root, l.dir)
 		if err != nil || len(bases) == 0 {
-			return startSlot{}, errors.Join(errSlots, err)
+			return startSlot{}, fmt.Errorf("the start of the log cannot be found: %w", errSlots)
 		}
 		return startSlot{first: bases[0]}, nil
 	}

@@ -163,7 +163,7 @@ func (p *producer) Close(ctx context.Context) error {
 	err := p.Flush(ctx)
 	if err != nil {
 		for _, l := range p.d.allLanes() {
-			l.giveUp(p, wrap("send to", l.shard, errors.Join(driver.ErrUnknown, context.Cause(ctx))))
+			l.giveUp(p, wrap("send to", l.shard, unknown(context.Cause(ctx))))
 		}
 	}
 	return err

@@ -177,13 +177,16 @@ func (r *reader) gap(from, to uint64, cause driver.GapCause) error {
 // follow goes from the end of a sealed segment to the next one: that named by
 // the sequence which comes next, or the one behind a jump.
 func (r *reader) follow() error {
-	seg, err := r.l.openSegment(r.next, os.O_RDONLY)
-	if err == nil {
-		r.enter(seg, headerSize, r.next)
-		return nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
+	// A segment whose first batch cannot be read still stands at its own base.
+	if r.next > r.seg.base {
+		seg, err := r.l.openSegment(r.next, os.O_RDONLY)
+		if err == nil {
+			r.enter(seg, headerSize, r.next)
+			return nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	start, err := r.l.start()
 	if err != nil {
@@ -211,7 +214,7 @@ func (r *reader) follow() error {
 		}
 		return nil
 	}
-	seg, err = r.l.openSegment(bases[i], os.O_RDONLY)
+	seg, err := r.l.openSegment(bases[i], os.O_RDONLY)
 	if err != nil {
 		return err
 	}

@@ -13,24 +13,24 @@ import (
 )
 
 // recover brings the log into order under the lock. valid says that the slot
-// in w.end could be read. There are three reasons to be here:
+// in w.end could be read, and sure that the other one could, too. There are three reasons to be here:
 //
 //   - The slot was written under another boot. The page cache is gone, and
 //     with it what was not synced: of the log as well as of ctl, whose slot
 //     may be an old one.
 //   - A sync failed, and the log is poisoned.
-//   - Neither slot can be read, or the tail segment was cut: somebody else
-//     than this package wrote to the files.
-func (w *appender) recover(valid bool) error {
+//   - A slot cannot be read, or the tail segment was cut: somebody else than
+//     this package wrote to the files.
+func (w *appender) recover(valid, sure bool) error {
 	if !valid {
 		// Generations of the past are unknown; this is above every one that
 		// was counted up from zero.
 		w.end = slot{gen: uint64(now()), maxTime: minTime, flags: flagDirty}
 	}
 	switch {
-	case valid && w.end.boot != w.env.boot && w.end.flags&(flagDirty|flagPoisoned) == 0:
+	case valid && sure && w.end.boot != w.env.boot && w.end.flags&(flagDirty|flagPoisoned) == 0:
 		return w.settle(w.end) // nobody has written since the last recovery
-	case valid && w.end.boot == w.env.boot && w.end.flags&flagPoisoned != 0:
+	case valid && sure && w.end.boot == w.env.boot && w.end.flags&flagPoisoned != 0:
 		if err := w.rewrite(); err == nil || !errors.Is(err, errShort) {
 			return err
 		}
