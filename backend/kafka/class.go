@@ -42,7 +42,7 @@ func (c *client) class(stream string) *streamClass {
 // about to create, and gives up where it is not allowed to ask.
 func (c *client) probe(stream string, s *streamClass) {
 	defer c.work.Done()
-	for tries := 0; tries < 20; tries++ {
+	for tries := range 20 {
 		if replicated, err := c.isReplicated(stream); err == nil {
 			if replicated {
 				s.class.Store(uint32(driver.ClassReplicated))

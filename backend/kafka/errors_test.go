@@ -85,7 +85,7 @@ func TestStreamsThatCannotBe(t *testing.T) {
 		says   string
 	}{
 		{"missing", driver.ErrNotFound, `has no stream "missing"`},
-		{"a b", driver.ErrInvalid, "letters, digits"},
+		{"a b", driver.ErrInvalid, "only letters, digits"},
 		{"..", driver.ErrInvalid, "reserved"},
 		{"", driver.ErrInvalid, "empty"},
 	} {
@@ -151,7 +151,7 @@ func TestOutcomes(t *testing.T) {
 func TestOptionsThatAreRefused(t *testing.T) {
 	open := secretFile(t, "x")
 	for query, want := range map[string]string{
-		"compresion=lz4":             "unknown option compresion: known are ca_file",
+		"kompression=lz4":            "unknown option kompression: known are ca_file",
 		"compression=lzma":           "one of lz4, none, gzip, snappy, zstd",
 		"sasl=gssapi":                "one of scram-sha-512",
 		"sasl=plain":                 "needs a user",

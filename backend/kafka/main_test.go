@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"testing"
@@ -109,8 +108,6 @@ func within(t testing.TB) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
-
-func name(t testing.TB) string { return fmt.Sprintf("s%d", time.Now().UnixNano()) }
 
 // hang makes a cluster keep produce requests without an answer until release
 // is closed.

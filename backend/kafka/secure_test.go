@@ -98,7 +98,7 @@ func TestTLSAndSASL(t *testing.T) {
 	secure := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "s"), kfake.TLS(p.server), kfake.EnableSASL(),
 		kfake.Superuser("PLAIN", "paul", "a"), kfake.Superuser("SCRAM-SHA-256", "susi", "b"), kfake.Superuser("SCRAM-SHA-512", "sven", "c"))
 	certs := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "s"), kfake.TLS(mutual))
-	clear := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "s"), kfake.EnableSASL(), kfake.Superuser("PLAIN", "paul", "a"))
+	inClear := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "s"), kfake.EnableSASL(), kfake.Superuser("PLAIN", "paul", "a"))
 	for _, test := range []struct {
 		name  string
 		url   string
@@ -109,7 +109,7 @@ func TestTLSAndSASL(t *testing.T) {
 		{"SCRAM-SHA-512 is the default", "kafka://sven:c@" + secure.ListenAddrs()[0] + "?ca_file=" + p.caFile, true},
 		{"password in a file", "kafka://sven@" + secure.ListenAddrs()[0] + "?password_file=" + secretFile(t, "c") + "&ca_file=" + p.caFile, true},
 		{"insecure", "kafka://sven:c@" + secure.ListenAddrs()[0] + "?insecure", true},
-		{"plain in the clear, where that is meant", "kafka://paul:a@" + clear.ListenAddrs()[0] + "?sasl=plain&plain_without_tls", true},
+		{"plain in the clear, where that is meant", "kafka://paul:a@" + inClear.ListenAddrs()[0] + "?sasl=plain&plain_without_tls", true},
 		{"mTLS", "kafka://" + certs.ListenAddrs()[0] + "?ca_file=" + p.caFile + "&cert_file=" + p.certFile + "&key_file=" + p.keyFile, true},
 		{"mTLS without a certificate", "kafka://" + certs.ListenAddrs()[0] + "?ca_file=" + p.caFile, false},
 	} {

@@ -78,7 +78,7 @@ func checkName(name string) error {
 		switch b := name[i]; {
 		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9', b == '.', b == '_', b == '-':
 		default:
-			err = errors.New("Kafka takes letters, digits, dots, underscores and hyphens only")
+			err = errors.New("only letters, digits, dots, underscores and hyphens are taken by Kafka")
 		}
 	}
 	if err != nil {
