@@ -98,25 +98,25 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// command runs a process to its end and returns what the kernel accounts.
+// command runs a process to its end and returns what it cost.
 func command(cmd *exec.Cmd) (figure, error) {
 	t := time.Now()
 	if err := cmd.Start(); err != nil {
 		return figure{}, err
 	}
+	return finish(cmd, watchMemory(cmd.Process.Pid), t)
+}
+
+// finish waits for a process that was started and returns what it cost since
+// t.
+func finish(cmd *exec.Cmd, memory *peak, t time.Time) (figure, error) {
 	err := cmd.Wait()
-	f := figure{wall: time.Since(t)}
-	f.account(cmd)
+	f := figure{wall: time.Since(t), rss: memory.stop()}
+	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		f.cpu = time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
 	if err != nil {
 		return f, fmt.Errorf("%v: %w", cmd.Args, err)
 	}
 	return f, nil
-}
-
-// account adds the CPU time and memory of a process that has ended.
-func (f *figure) account(cmd *exec.Cmd) {
-	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		f.cpu = time.Duration(u.Utime.Nano() + u.Stime.Nano())
-		f.rss = u.Maxrss << 10
-	}
 }

@@ -136,6 +136,7 @@ func (e *environment) flux(flags []string) func(context.Context) (figure, error)
 		if err := startReady(cmd); err != nil {
 			return figure{}, err
 		}
+		memory := watchMemory(cmd.Process.Pid)
 		t := time.Now()
 		if err := exec.CommandContext(ctx, "sh", "-c", `cat "$1" > "$2"`, "sh", w.lines, pipe).Run(); err != nil {
 			return figure{}, err
@@ -143,9 +144,8 @@ func (e *environment) flux(flags []string) func(context.Context) (figure, error)
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			return figure{}, err
 		}
-		err = cmd.Wait()
-		f := figure{wall: time.Since(t), n: e.n}
-		f.account(cmd)
+		f, err := finish(cmd, memory, t)
+		f.n = e.n
 		return f, err
 	}
 }
@@ -168,12 +168,12 @@ func (e *environment) kcatPipe(flags []string) func(context.Context) (figure, er
 		if err := cmd.Start(); err != nil {
 			return figure{}, err
 		}
+		memory := watchMemory(cmd.Process.Pid)
 		if err := exec.CommandContext(ctx, "sh", "-c", `cat "$1" > "$2"`, "sh", w.lines, pipe).Run(); err != nil {
 			return figure{}, err
 		}
-		err = cmd.Wait()
-		f := figure{wall: time.Since(t), n: e.n}
-		f.account(cmd)
+		f, err := finish(cmd, memory, t)
+		f.n = e.n
 		return f, err
 	}
 }
@@ -194,12 +194,14 @@ func (e *environment) tap() func(context.Context) (figure, error) {
 			return figure{}, err
 		}
 		out := filepath.Join(e.dir, "out")
+		memory := watchMemory(cmd.Process.Pid)
 		t := time.Now()
 		err = exec.CommandContext(ctx, "sh", "-c", `cat "$1" > "$2"`, "sh", pipe, out).Run()
-		f := figure{wall: time.Since(t), n: e.n}
-		err = firstError(err, cmd.Process.Signal(syscall.SIGTERM), cmd.Wait())
-		f.account(cmd)
-		return f, firstError(err, same(w.lines, out))
+		wall := time.Since(t)
+		err = firstError(err, cmd.Process.Signal(syscall.SIGTERM))
+		f, ended := finish(cmd, memory, t)
+		f.wall, f.n = wall, e.n
+		return f, firstError(err, ended, same(w.lines, out))
 	}
 }
 
