@@ -308,8 +308,8 @@ func TestHoleAtTheEnd(t *testing.T) {
 // What is asked for becomes about the budget in memory.
 func TestAppetite(t *testing.T) {
 	a := appetite{budget: 6 << 20, brokers: 1}
-	if got := a.fetch(); got != 6<<20 {
-		t.Errorf("at first %d bytes are asked for, want the budget", got)
+	if got := a.fetch(); got != leastFetch {
+		t.Errorf("at first %d bytes are asked for, want %d", got, leastFetch)
 	}
 	for range 100 {
 		a.OnFetchBatchRead(kgo.BrokerMetadata{}, "s", 0, kgo.FetchBatchMetrics{NumRecords: 1000, UncompressedBytes: 100_000, CompressedBytes: 10_000})
