@@ -291,7 +291,7 @@ func TestLoopErrors(t *testing.T) {
 			cancel(cause)
 		}
 	}
-	if n != 3 || last != cause { //nolint:errorlint // the cause itself is promised
+	if n != 3 || last != cause {
 		t.Errorf("after %d messages the loop ended with %v, want 3 and the context's cause", n, last)
 	}
 	fill(t, s, 3, 6)

@@ -14,7 +14,7 @@ func wrap(op string, shard Shard, err error) error {
 		return nil
 	}
 	var e *Error
-	if errors.As(err, &e) && e.Op == "" && e == err { //nolint:errorlint // only the outermost error lacks its Op
+	if errors.As(err, &e) && e.Op == "" && e == err {
 		c := *e
 		c.Op = op
 		if c.Shard == (Shard{}) {

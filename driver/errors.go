@@ -46,7 +46,7 @@ func (e *Error) Error() string {
 	switch {
 	case e.Err != nil:
 		// The kind is said only where the cause does not say it already.
-		if e.Kind != nil && !errors.Is(e.Err, e.Kind) && e.Kind != ErrInvalid { //nolint:errorlint // Kind is a sentinel itself
+		if e.Kind != nil && !errors.Is(e.Err, e.Kind) && e.Kind != ErrInvalid {
 			fmt.Fprintf(&b, ": %v", e.Kind)
 		}
 		fmt.Fprintf(&b, ": %v", e.Err)

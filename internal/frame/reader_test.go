@@ -154,11 +154,10 @@ func TestReaderSizes(t *testing.T) {
 // A line of 1 GiB is passed over in the memory of a few blocks.
 func TestOversizeIsNotBuffered(t *testing.T) {
 	pool := NewPool(nil)
-	largest := 0
 	r := NewReader(io.LimitReader(zeros{}, 1<<30), pool, Options{MaxMessage: 1 << 20, Oversize: SkipOversize})
 	defer r.Close()
 	_, err := r.Next()
-	largest = len(r.b.buf)
+	largest := len(r.b.buf)
 	if err != io.EOF || largest > 4<<20 {
 		t.Errorf("error %v with a buffer of %d bytes", err, largest)
 	}
@@ -184,7 +183,7 @@ func TestBOMNotice(t *testing.T) {
 
 func TestSourceError(t *testing.T) {
 	broken := errors.New("broken")
-	r := NewReader(io.MultiReader(strings.NewReader("a\nb"), errReader{broken}), NewPool(nil), Options{Partial: DropPartial})
+	r := NewReader(io.MultiReader(strings.NewReader("a\nb"), failingReader{broken}), NewPool(nil), Options{Partial: DropPartial})
 	m, err := r.Next()
 	if string(m) != "a" || err != nil {
 		t.Fatal(m, err)
@@ -194,9 +193,9 @@ func TestSourceError(t *testing.T) {
 	}
 }
 
-type errReader struct{ error }
+type failingReader struct{ error }
 
-func (e errReader) Read([]byte) (int, error) { return 0, e.error }
+func (e failingReader) Read([]byte) (int, error) { return 0, e.error }
 
 // What Append joins, the reader cuts, whatever the payloads and the pieces.
 func TestJoinAndCut(t *testing.T) {

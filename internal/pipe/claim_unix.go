@@ -69,7 +69,7 @@ func claimPath(path string, mode fs.FileMode, group string) (*claim, error) {
 		if err == nil {
 			break
 		}
-		var locked errLocked
+		var locked lockedError
 		if !errors.As(err, &locked) {
 			return nil, c.fail("lock it in the runtime folder", err)
 		}
@@ -159,36 +159,37 @@ func (c *claim) takeFIFO(name string) (handle, inodeID, error) {
 	return h, idOf(&st), nil
 }
 
-// removePath removes the path if it is still the inode id, and lets the lock go;
-// it reports whether it was. A file that somebody else puts there at the very
-// moment is not touched: the name is moved aside first, looked at, and put back
-// if it is not ours.
+// removePath removes the path if it is still the inode id, and lets the lock go.
+// A file that somebody else puts there at the very moment is not touched: the
+// name is moved aside first, looked at, and put back if it is not ours.
 //
 // Where a handle needs a name to open the pipe, the pipe keeps the hidden one
 // and its caller removes it in the end.
-func (c *claim) removePath(h *handle, id inodeID) bool {
+func (c *claim) removePath(h *handle, id inodeID) {
 	defer c.lock.release()
 	if lstatID(c.path) != id {
-		return false
+		return
 	}
 	aside := c.hidden("aside")
 	if err := unix.Rename(c.path, aside); err != nil {
 		if err == unix.ENOENT {
-			return false
+			return
 		}
 		// No room for the longer name: the plain way is all there is.
-		return lstatID(c.path) == id && unix.Unlink(c.path) == nil
+		if lstatID(c.path) == id {
+			_ = unix.Unlink(c.path)
+		}
+		return
 	}
 	if lstatID(aside) != id {
 		_ = renameNoReplace(aside, c.path)
-		return false
+		return
 	}
 	if needsName {
 		h.moved(aside)
-		return true
+		return
 	}
 	_ = unix.Unlink(aside)
-	return true
 }
 
 // removeFIFO removes name if it is a FIFO of ours.

@@ -15,18 +15,18 @@ var ErrSessionEnd = errors.New("the last writer closed the pipe")
 type Kind int
 
 const (
-	// Exists: something is at the path that is not ours to take: a regular file,
+	// Exists is something at the path that is not ours to take: a regular file,
 	// a directory, a link, somebody else's pipe.
 	Exists Kind = iota + 1
-	// NotFound: the folder that should hold the pipe does not exist.
+	// NotFound is a folder that should hold the pipe and does not exist.
 	NotFound
-	// Denied: the system refused for want of permission.
+	// Denied is the system refusing for want of permission.
 	Denied
-	// Locked: another process serves the path; PID names it, if known.
+	// Locked is another process serving the path; PID names it, if known.
 	Locked
-	// Unsupported: this system or file system has no named pipes.
+	// Unsupported is a system or file system without named pipes.
 	Unsupported
-	// Failed: any other failure of the system; see Err.
+	// Failed is any other failure of the system; see Err.
 	Failed
 )
 

@@ -95,7 +95,7 @@ func (f *Flux) create() (err error) {
 		f.handle, f.id, f.adopt, err = adopt(c, f.opts.Notice)
 	}
 	if err != nil {
-		f.adopt.Close()
+		_ = f.adopt.Close()
 		return err
 	}
 	if err = f.open(); err != nil {
@@ -103,7 +103,7 @@ func (f *Flux) create() (err error) {
 			c.removePath(&f.handle, f.id)
 		}
 		f.handle.close()
-		f.adopt.Close()
+		_ = f.adopt.Close()
 		return err
 	}
 	if !made {
@@ -121,7 +121,7 @@ func (f *Flux) open() error {
 	// The lock on the pipe itself is for rivals whose runtime folder is another.
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
 		unix.Close(fd)
-		return &PathError{Path: c.given, Kind: Locked, Reason: errLocked{}.Error()}
+		return &PathError{Path: c.given, Kind: Locked, Reason: lockedError{}.Error()}
 	}
 	setPipeSize(fd, f.opts.PipeSize)
 	if f.in, err = newFIFO(fd); err != nil {

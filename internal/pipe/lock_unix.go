@@ -25,10 +25,10 @@ type nameLock struct {
 	path string
 }
 
-// errLocked says that process pid (0 if unknown) holds the lock.
-type errLocked struct{ pid int }
+// lockedError says that process pid (0 if unknown) holds the lock.
+type lockedError struct{ pid int }
 
-func (e errLocked) Error() string {
+func (e lockedError) Error() string {
 	if e.pid == 0 {
 		return "already served by another process"
 	}
@@ -36,7 +36,7 @@ func (e errLocked) Error() string {
 }
 
 // lockName takes the lock for path, an absolute one, or fails at once with
-// errLocked.
+// lockedError.
 func lockName(path string) (*nameLock, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(filepath.Dir(path), &st); err != nil {
@@ -56,7 +56,7 @@ func lockName(path string) (*nameLock, error) {
 		}
 		err = flock(f)
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = errLocked{lockHolder(f)}
+			err = lockedError{lockHolder(f)}
 		}
 		if err != nil {
 			f.Close()

@@ -151,10 +151,10 @@ func helperOpenWrite(args []string) error {
 		}
 		_, err = write(fd, fmt.Appendf(nil, "%s %d\n", id, n))
 		unix.Close(fd)
-		switch {
-		case err == nil:
+		switch err {
+		case nil:
 			n++
-		case err == unix.EPIPE:
+		case unix.EPIPE:
 			broken++
 		default:
 			return err

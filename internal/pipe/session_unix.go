@@ -21,7 +21,7 @@ type sessions struct {
 	fetch *fetcher
 }
 
-func newSessions(t *Tap, ctx context.Context, src Source) *sessions {
+func newSessions(ctx context.Context, t *Tap, src Source) *sessions {
 	return &sessions{t: t, ctx: ctx, src: src, fetch: newFetcher(ctx, src, t.wake.wake)}
 }
 

@@ -14,7 +14,7 @@ import (
 // An inodeID tells one file from another on this machine.
 type inodeID struct{ dev, ino uint64 }
 
-func idOf(st *unix.Stat_t) inodeID { return inodeID{uint64(st.Dev), st.Ino} }
+func idOf(st *unix.Stat_t) inodeID { return inodeID{uint64(st.Dev), st.Ino} } //nolint:unconvert // a signed one on darwin
 
 // lstatID returns the identity of what is at path, without following a link;
 // the zero value if there is nothing.
@@ -26,7 +26,7 @@ func lstatID(path string) inodeID {
 	return idOf(&st)
 }
 
-func fileMode(st *unix.Stat_t) uint32 { return uint32(st.Mode) & unix.S_IFMT }
+func fileMode(st *unix.Stat_t) uint32 { return uint32(st.Mode) & unix.S_IFMT } //nolint:unconvert // 16 bits on darwin
 
 // permBits are the bits of mode for chmod.
 func permBits(mode fs.FileMode) uint32 {

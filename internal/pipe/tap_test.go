@@ -95,7 +95,7 @@ func try(dir string, argv ...string) (string, error) {
 		return "", fmt.Errorf("%q hangs; it wrote %d bytes", argv, len(out))
 	}
 	if err != nil {
-		return "", fmt.Errorf("%q: %v: %s", argv, err, errOut.Bytes())
+		return "", fmt.Errorf("%q: %w: %s", argv, err, errOut.Bytes())
 	}
 	return string(out), nil
 }

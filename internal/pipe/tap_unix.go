@@ -148,7 +148,7 @@ func (t *Tap) decideForm() {
 	if t.opts.OneInode {
 		return
 	}
-	var err error = errors.ErrUnsupported
+	err := errors.ErrUnsupported
 	if canExchange {
 		err = tryExchange(t.claim.hidden("spare"), t.claim.hidden("probe"))
 	}
@@ -295,7 +295,7 @@ func (t *Tap) Serve(ctx context.Context, src Source) error {
 	t.mu.Unlock()
 	defer context.AfterFunc(ctx, t.Stop)()
 
-	s := newSessions(t, sctx, src)
+	s := newSessions(sctx, t, src)
 	for {
 		v := t.nextVisit(s)
 		if v == nil {
@@ -386,9 +386,9 @@ func (t *Tap) retire(v *visit) {
 	go func() {
 		defer t.retiring.Done()
 		defer v.handle.close()
-		for _, after := range []time.Duration{5, 45, 450} {
+		for _, after := range []time.Duration{5 * time.Millisecond, 45 * time.Millisecond, 450 * time.Millisecond} {
 			select {
-			case <-time.After(after * time.Millisecond):
+			case <-time.After(after):
 				v.release()
 			case <-t.stopping:
 				v.release()

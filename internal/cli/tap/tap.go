@@ -64,7 +64,8 @@ A reader gets what is there when it opens the pipe, and then the end, as with a
 file; the next one goes on where it stopped. With --follow a reader gets more as
 it comes. A record that a reader did not take whole is given to the next one,
 whole. Readers come one at a time, and others wait their turn; a program may read
-ahead of what it uses: head -3 takes some thousand bytes.
+ahead of what it uses: head -3 takes some thousand bytes. Each reader has a pipe of
+its own, so to follow a stream use -f; tail -F needs --one-inode.
 
 When it is told to stop (TERM, INT, or the pipe's removal) it removes the pipe
 and ends, with 0. With --group, what readers have taken out of the pipe counts as
@@ -131,6 +132,7 @@ func run(parent context.Context, o *Options) (err error) {
 	if o.Ready.Detach {
 		return o.Ready.Background(o.f)
 	}
+	factory.LimitMemory()
 	ctx, sig, end := o.f.HandleSignals(parent)
 	defer end()
 	t := &tap{o: o, u: u}
