@@ -113,11 +113,12 @@ func TestFolderName(t *testing.T) {
 
 // unfolder undoes folderName where it can.
 func unfolder(s string) (string, bool) {
+	if strings.Contains(s, "~") {
+		return "", false
+	}
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		switch s[i] {
-		case '~':
-			return "", false
 		case '!':
 			i++
 			b.WriteByte(s[i] - 'a' + 'A')
