@@ -124,10 +124,10 @@ func consumeOurs(ctx context.Context, s *seastreamer.Streamer, topic string, n i
 }
 
 // consumeRaw reads with the limit that the backend arrives at for messages of
-// 256 bytes, of which it holds 6 MiB in memory ahead.
+// 256 bytes, of which it holds 4 MiB in memory ahead.
 func consumeRaw(ctx context.Context, broker, topic string, n int) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(3840<<10), kgo.FetchMaxPartitionBytes(3840<<10))
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(2500<<10), kgo.FetchMaxPartitionBytes(2500<<10))
 	if err != nil {
 		return err
 	}

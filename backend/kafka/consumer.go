@@ -125,9 +125,9 @@ func (m *consumer) options(more ...kgo.Opt) []kgo.Opt {
 		kgo.FetchMaxBytes(fetch),
 		kgo.FetchMaxPartitionBytes(fetch),
 		kgo.FetchMinBytes(1),
-		// A shard that comes to a quiet broker waits for this, and each broker
-		// wakes us as often.
-		kgo.FetchMaxWait(min(time.Second*time.Duration(1+m.appetite.brokers/3), 5*time.Second)),
+		// Each broker wakes an idle consumer as often, and a shard that comes to
+		// a broker where nothing else happens waits for it.
+		kgo.FetchMaxWait(3*time.Second),
 		kgo.MaxConcurrentFetches(-1), // one per broker; fetch has its share
 		// An offset that the broker does not have is an error that we answer
 		// with a gap, and never reset.

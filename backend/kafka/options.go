@@ -61,7 +61,7 @@ type Options struct {
 const (
 	maxAnswer      = 32 << 20 // bytes of one answer of a broker, unless MaxRecord needs more
 	maxFetch       = 8 << 20  // bytes that a broker is asked for at once
-	defaultAhead   = 6 << 20  // held in memory of what was fetched ahead, where the consumer does not say
+	defaultAhead   = 4 << 20  // held in memory of what was fetched ahead, where the consumer does not say
 	defaultBudget  = 32 << 20 // bytes in flight of one producer
 	batchOverhead  = 48_576   // bytes of a batch above its largest record: 1 MiB in all by default, which every broker takes
 	maxRecordLimit = 512 << 20
