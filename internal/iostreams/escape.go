@@ -1,6 +1,7 @@
 package iostreams
 
 import (
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -84,14 +85,19 @@ func EscapeJSON(dst, b []byte) []byte {
 		switch {
 		case r == '\n' || !dangerous(r) && (r >= 0x20 || size > 1):
 			dst = append(dst, b[:size]...)
-		case r > 0xffff: // none of the dangerous ones so far
-			dst = append(dst, "\\ufffd"...)
+		case r > 0xffff:
+			hi, lo := utf16.EncodeRune(r)
+			dst = appendU(appendU(dst, hi), lo)
 		default:
-			dst = append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+			dst = appendU(dst, r)
 		}
 		b = b[size:]
 	}
 	return dst
+}
+
+func appendU(dst []byte, r rune) []byte {
+	return append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
 }
 
 // dangerous reports whether a code point is a control (DEL, C1), reorders text

@@ -77,6 +77,7 @@ func run(parent context.Context, o *Options) (err error) {
 	if err != nil {
 		return err
 	}
+	factory.LimitMemory()
 	ctx, sig, end := o.f.HandleSignals(parent)
 	defer end()
 	ctx, stop := context.WithCancelCause(ctx)

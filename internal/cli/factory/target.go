@@ -146,7 +146,7 @@ func looksLikeURL(s string) bool {
 func (f *Factory) broker(t Target) (u ss.URL, given bool, err error) {
 	if len(t.Brokers) == 0 {
 		if env := f.Getenv("STREAMER_URI"); env != "" {
-			u, err = f.parseBroker(env)
+			u, err = parseBroker(env)
 			if err != nil {
 				err = &exit.Error{Code: exit.Usage, Msg: "STREAMER_URI", Err: err}
 			}
@@ -157,7 +157,7 @@ func (f *Factory) broker(t Target) (u ss.URL, given bool, err error) {
 	}
 	for i, text := range t.Brokers {
 		f.warnPassword(text)
-		b, err := f.parseBroker(text)
+		b, err := parseBroker(text)
 		if err != nil {
 			return u, true, usage(err)
 		}
@@ -170,27 +170,21 @@ func (f *Factory) broker(t Target) (u ss.URL, given bool, err error) {
 		first := u
 		first.Nodes = nil
 		if !sameBroker(first, b) || u.Scheme == "file" {
-			return u, true, exit.Usagef("several --broker are nodes of one cluster", "--broker names two brokers: %v and %v", t.redacted(f, 0), t.redacted(f, i))
+			return u, true, exit.Usagef("several --broker are nodes of one cluster", "--broker names two brokers: %v and %v", t.redacted(0), t.redacted(i))
 		}
 		u.Nodes = append(u.Nodes, nodes...)
 	}
 	return u, true, nil
 }
 
-func (t Target) redacted(f *Factory, i int) ss.URL {
-	u, _ := f.parseBroker(t.Brokers[i])
+func (t Target) redacted(i int) ss.URL {
+	u, _ := parseBroker(t.Brokers[i])
 	return u
 }
 
 // parseBroker reads a broker URL, or HOST:PORT[,HOST:PORT…] of Kafka.
-func (f *Factory) parseBroker(s string) (ss.URL, error) {
+func parseBroker(s string) (ss.URL, error) {
 	if !looksLikeURL(s) {
-		if scheme, _, ok := strings.Cut(s, ":"); ok {
-			// memory: and the like.
-			if _, known := f.Registry[strings.ToLower(scheme)]; known {
-				return driver.ParseBroker(s)
-			}
-		}
 		if s == "" || strings.HasPrefix(s, "/") || strings.HasPrefix(s, ".") {
 			return ss.URL{}, exit.Usagef("a directory is file:///DIRECTORY", "%q is not a broker", s)
 		}

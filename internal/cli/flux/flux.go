@@ -158,6 +158,7 @@ func run(parent context.Context, o *Options) error {
 	}
 	defer fl.Close() //nolint:errcheck // after its end it does nothing; before, an error is returned already
 	defer context.AfterFunc(ctx, func() { fl.Stop(o.drain) })()
+	sig.Status(func() string { return "waiting for the broker, nothing was sent so far" })
 
 	s, err := o.f.Open(ctx, u, ss.Observer{})
 	if err != nil {

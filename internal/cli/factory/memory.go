@@ -1,0 +1,20 @@
+package factory
+
+import (
+	"math"
+	"runtime/debug"
+)
+
+// readerMemory is what a command that reads for ever aims to stay within, the
+// memory that Go counts: resident, with the program's own pages, that is some
+// ten MiB more.
+const readerMemory = 44 << 20
+
+// LimitMemory has the garbage collector run often enough to stay within
+// readerMemory, unless GOMEMLIMIT says something else. It is a soft limit:
+// larger messages are read nevertheless, at the price of more collecting.
+func LimitMemory() {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(readerMemory)
+	}
+}
