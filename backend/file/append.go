@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
 
@@ -53,7 +53,9 @@ type appender struct {
 	idxBuf  []byte
 	reserve int64 // blocks are reserved up to here, as far as this process knows
 
-	syncing atomic.Bool // an interval sync is due
+	syncs   sync.Mutex
+	pending *time.Timer    // of the sync that is going to happen; nil where none is
+	running sync.WaitGroup // of syncs that are pending or happen
 }
 
 // An env is what the protocol takes from outside, so that tests can put
@@ -230,8 +232,19 @@ func (w *appender) closeTail() {
 	}
 }
 
-// close waits for the holder of the lock and lets go of the files.
+// close waits for the holder of the lock, does a sync that is due, and lets go
+// of the files.
 func (w *appender) close() {
+	w.syncs.Lock()
+	timer := w.pending
+	w.syncs.Unlock()
+	if timer != nil && timer.Stop() {
+		if w.set.Sync == SyncInterval {
+			w.syncNow()
+		}
+		w.running.Done()
+	}
+	w.running.Wait()
 	w.held <- struct{}{}
 	w.closeTail()
 	w.l.close()
@@ -487,17 +500,26 @@ func (w *appender) syncSegments(from, to uint64) error {
 // sealed, which the system has long written by then, so that recovery after
 // power loss need not verify more than that.
 func (w *appender) syncLater(after time.Duration) {
-	if !w.syncing.Swap(true) {
-		time.AfterFunc(after, w.syncNow)
+	w.syncs.Lock()
+	defer w.syncs.Unlock()
+	if w.pending != nil {
+		return
 	}
+	w.running.Add(1)
+	w.pending = time.AfterFunc(after, func() {
+		defer w.running.Done()
+		w.syncNow()
+	})
 }
 
 func (w *appender) syncNow() {
-	w.syncing.Store(false)
+	w.syncs.Lock()
+	w.pending = nil
+	w.syncs.Unlock()
 	t := tail{l: w.l}
 	s, err := t.load()
 	if err != nil {
-		return // closed meanwhile
+		return // the next append finds that out, too
 	}
 	next := s.next
 	if w.set.Sync == SyncNever {

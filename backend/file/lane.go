@@ -291,9 +291,15 @@ func (l *lane) close(ctx context.Context) error {
 			return wrap("close", l.shard, context.Cause(ctx))
 		}
 	}
-	if l.w.syncing.Load() && l.w.set.Sync == SyncInterval {
-		l.w.syncNow()
+	ended := make(chan struct{})
+	go func() {
+		l.w.close()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return wrap("close", l.shard, context.Cause(ctx))
 	}
-	l.w.close()
-	return nil
 }

@@ -405,53 +405,6 @@ func (p *proof) readAll(d driver.Driver) map[spot][2]uint64 {
 	return got
 }
 
-// readStream reads a stream from its start to its end.
-func readStream(t testing.TB, d driver.Driver, stream string, see func(driver.Batch) error) error {
-	ctx := context.Background()
-	bounds, err := d.Bounds(ctx, []string{stream})
-	if err != nil {
-		return err
-	}
-	at := make(map[driver.Shard]driver.Seq)
-	c, err := d.Consumer(ctx, driver.ConsumerConfig{Streams: []string{stream}, Start: driver.Earliest, Events: driver.Events{
-		Assigned: func(_ context.Context, ps []driver.Position) (uint64, []driver.Position, error) {
-			for _, p := range ps {
-				at[p.Shard] = p.Next
-			}
-			return 1, nil, nil
-		},
-		Revoked: func(context.Context, []driver.Shard, bool) {},
-	}})
-	if err != nil {
-		return err
-	}
-	defer c.Close(ctx)
-	finished := func() bool {
-		for s, b := range bounds {
-			if at[s].Less(b.Next) {
-				return false
-			}
-		}
-		return true
-	}
-	for !finished() {
-		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-		bs, err := c.Fetch(ctx, nil)
-		cancel()
-		for _, b := range bs {
-			at[b.Shard()] = b.Next()
-			if err := see(b); err != nil {
-				return err
-			}
-			b.Release()
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // compare looks for every acknowledged record where its receipt said.
 func (p *proof) compare(got map[spot][2]uint64) (acked int) {
 	files, _ := filepath.Glob(filepath.Join(p.journals, "writer-*"))
