@@ -120,6 +120,8 @@ func (c *client) describeAnswer(k *kerr.Error, err error, stream string) (kind, 
 		said = fmt.Sprintf("%s does not allow %s to do this", c.nodes(), c.who())
 	case kerr.InvalidTopicException:
 		said = fmt.Sprintf("%s does not take %q as a stream's name", c.nodes(), stream)
+	case kerr.InvalidSessionTimeout:
+		said = fmt.Sprintf("%s does not allow session_timeout=%v: see its group.min.session.timeout.ms and group.max.session.timeout.ms", c.nodes(), c.o.SessionTimeout)
 	case kerr.InvalidTimestamp:
 		said = fmt.Sprintf("%s does not take the record's time: see message.timestamp.after.max.ms and message.timestamp.type of the topic", c.nodes())
 	default:
