@@ -188,10 +188,11 @@ func (s *streamWriter) lane(i int32) (*lane, error) {
 	return s.d.newLane(s, i)
 }
 
-// wrap makes err one line that says what was tried, with its kind.
+// wrap makes err one line that says what was tried, with its kind, unless it
+// says that already.
 func wrap(op string, shard driver.Shard, err error) error {
-	if err == nil {
-		return nil
+	if e, ok := err.(*driver.Error); err == nil || ok && e.Op != "" {
+		return err
 	}
 	var kind error
 	var e *driver.Error

@@ -440,6 +440,78 @@ func TestIdle(t *testing.T) {
 	}
 }
 
+// Where files cannot be watched a consumer polls, and gets everything too.
+func TestPolling(t *testing.T) {
+	for _, group := range []string{"", "g"} {
+		s := newSite(t, Options{Shards: 3})
+		s.send("a")
+		d := s.open()
+		c := consume(t, d, driver.ConsumerConfig{Streams: []string{"s"}})
+		cc := c.Consumer.(*consumer)
+		if cc.watched {
+			cc.watched = false
+			watchers.release()
+		}
+		for i := range 5 {
+			got := make(chan string)
+			go func() { got <- c.next() }()
+			time.Sleep(time.Duration(i) * 10 * time.Millisecond)
+			if _, err := send(d, fmt.Sprint(group, i)); err != nil {
+				t.Fatal(err)
+			}
+			if m := <-got; !strings.HasSuffix(m, fmt.Sprint("=", group, i)) {
+				t.Errorf("got %q", m)
+			}
+		}
+	}
+}
+
+// Errors are one line that names the culprit and what to do.
+func TestErrors(t *testing.T) {
+	dir := t.TempDir()
+	plain := filepath.Join(dir, "plain")
+	if err := os.WriteFile(plain, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for url, want := range map[string]string{
+		"file://" + dir + "/x?shard=2":        "unknown option shard: known are buffer, retention, retention_bytes, segment_size, shards, sync",
+		"file://" + dir + "/x?sync=sometimes": "one of never, interval, always is wanted",
+		"file://" + dir + "/x?segment_size=1": "at least 4096",
+		"file://" + plain:                     plain,
+		"file://":                             "name one directory",
+	} {
+		_, err := Open(t.Context(), url, Options{})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("Open(%q): %v, want one line with %q", url, err, want)
+		}
+	}
+	d, err := OpenDriver(t.Context(), filepath.Join(dir, "empty"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = d.Consumer(t.Context(), driver.ConsumerConfig{Streams: []string{"nosuch"}})
+	if !errors.Is(err, driver.ErrNotFound) || !strings.HasPrefix(err.Error(), "read stream nosuch: not found: there is no such stream in "+dir) {
+		t.Errorf("Consumer of a missing stream: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "empty")); err == nil {
+		t.Error("reading has created the directory")
+	}
+	p, err := d.Producer(t.Context(), driver.ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, rec := range map[string]driver.Record{
+		"bad[7]: the stream has 1 shards": {Stream: "bad", Shard: driver.On(7)},
+		"the record has 16777217 bytes":   {Stream: "bad", Value: make([]byte, maxRecord+1)},
+		"the name is reserved":            {Stream: ".."},
+	} {
+		err := p.Produce(t.Context(), rec, nil)
+		if err == nil || !strings.Contains(err.Error(), what) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("Produce: %v, want one line with %q", err, what)
+		}
+	}
+}
+
 func usage() syscall.Rusage {
 	var r syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &r)
