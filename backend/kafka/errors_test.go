@@ -43,8 +43,8 @@ func TestUnreachable(t *testing.T) {
 		{"a certificate nobody knows", secure.ListenAddrs()[0], "tls", driver.ErrDenied, "give ca_file"},
 		{"a certificate for others", secure.ListenAddrs()[0], "ca_file=" + pki.caFile + "&server_name=elsewhere", driver.ErrDenied, "server_name"},
 		{"no user where one is needed", users.ListenAddrs()[0], quick, driver.ErrUnavailable, "a user"},
-		{"wrong password", users.ListenAddrs()[0], "sasl=scram-sha-256&user=alice&password_file=" + secretFile(t, "wrong"), driver.ErrUnavailable, `is the password of user "alice" right`}, // kfake hangs up
-		{"wrong mechanism", users.ListenAddrs()[0], "sasl=scram-sha-512&user=alice&password_file=" + secretFile(t, "canary"), driver.ErrUnavailable, `sasl=scram-sha-512 what the user has`},
+		{"wrong password", users.ListenAddrs()[0], "connect_timeout=1s&sasl=scram-sha-256&user=alice&password_file=" + secretFile(t, "wrong"), driver.ErrUnavailable, `is the password of user "alice" right`}, // kfake hangs up
+		{"wrong mechanism", users.ListenAddrs()[0], "connect_timeout=1s&sasl=scram-sha-512&user=alice&password_file=" + secretFile(t, "canary"), driver.ErrUnavailable, `sasl=scram-sha-512 what the user has`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			noLeak(t)
