@@ -164,14 +164,15 @@ func TestBadInput(t *testing.T) {
 	web := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(web.Close)
 	silent := listen(t)
-	replace := func(dir string) *strings.Replacer {
-		return strings.NewReplacer("{dir}", dir, "{closed}", closedPort(t), "{http}", strings.TrimPrefix(web.URL, "http://"), "{silent}", silent)
+	dir := badFolder(t)
+	replace := func(own string) *strings.Replacer {
+		return strings.NewReplacer("{dir}/p", own+"/p", "{dir}", dir, "{closed}", closedPort(t), "{http}", strings.TrimPrefix(web.URL, "http://"), "{silent}", silent)
 	}
 	for _, b := range bads {
 		t.Run(strings.ReplaceAll(b.args, "/", "|"), func(t *testing.T) {
 			t.Parallel()
-			dir := badFolder(t)
-			r := replace(dir)
+			own := t.TempDir()
+			r := replace(own)
 			args := strings.Fields(r.Replace(b.args))
 			for _, format := range []string{"text", "json"} {
 				if format == "json" && b.code == exit.Connect {
@@ -201,6 +202,9 @@ func TestBadInput(t *testing.T) {
 					t.Errorf("the secret is shown: %s", errs)
 				}
 				checkFolder(t, dir)
+				if _, err := os.Lstat(own + "/p"); err == nil {
+					t.Error("the pipe was left behind")
+				}
 			}
 		})
 	}
@@ -294,9 +298,6 @@ func checkFolder(t *testing.T, dir string) {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err != nil {
 			t.Error(err)
 		}
-	}
-	if _, err := os.Lstat(filepath.Join(dir, "p")); err == nil {
-		t.Error("the pipe was left behind")
 	}
 }
 

@@ -135,7 +135,6 @@ var kinds = []struct {
 	{ss.ErrUnknown, Incomplete, ""},
 	{ss.ErrInvalid, Usage, ""},
 	{context.DeadlineExceeded, Connect, "check that the broker runs and that --broker names it"},
-	{syscall.ENOTDIR, Usage, "--broker file:///DIRECTORY names a directory"},
 	{fs.ErrNotExist, NotFound, ""},
 	{fs.ErrPermission, Denied, ""},
 }

@@ -100,12 +100,17 @@ func (f *Factory) Open(ctx context.Context, u ss.URL, o ss.Observer) (*ss.Stream
 	ctx, cancel := context.WithTimeout(ctx, ConnectTimeout)
 	defer cancel()
 	s, err := f.Registry.OpenURL(ctx, u, ss.Options{Observer: o})
-	if err != nil {
-		e := *exit.From(err)
-		e.Item = u.Broker().String()
-		return nil, &e
+	if err == nil {
+		return s, nil
 	}
-	return s, nil
+	e := *exit.From(err)
+	e.Item = u.Broker().String()
+	if u.Scheme == "file" && len(u.Nodes) == 1 {
+		if st, err := os.Stat(u.Nodes[0]); err == nil && !st.IsDir() {
+			e.Code, e.Hint = exit.Usage, "--broker file:///DIRECTORY names a directory"
+		}
+	}
+	return nil, &e
 }
 
 // retryNotice says that something is being tried again, once it has taken a
