@@ -17,7 +17,7 @@ const (
 type pending struct {
 	done func(driver.Receipt, error) // nil where nobody wants to know (any more)
 	p    *producer
-	size int64 // counted against the producer's buffer
+	size int64 // recordSize, counted against the producer's buffer
 	time int64 // as stored, or minTime for that of the batch
 }
 

@@ -46,7 +46,7 @@ type flushWait struct {
 // take encodes a record, to be written at once or, with company, after at most
 // linger. It does not block.
 func (l *lane) take(rec *driver.Record, p pending, linger time.Duration) error {
-	size := recordSize(rec)
+	size := int(p.size)
 	l.mu.Lock()
 	if p.p.closed.Load() || l.closed {
 		l.mu.Unlock()

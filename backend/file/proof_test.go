@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -140,12 +141,13 @@ func childWriter() error {
 	}
 	e := env{boot: boot, patience: 10 * time.Second, sync: datasync}
 	if at := os.Getenv("FILE_PROOF_STEP"); at != "" {
-		left := envNumber("FILE_PROOF_AFTER")
+		var left atomic.Int64 // shards are written at the same time
+		left.Store(int64(envNumber("FILE_PROOF_AFTER")))
 		e.at = func(s step) {
 			if strconv.Itoa(int(s)) != at {
 				return
 			}
-			if left--; left == 0 {
+			if left.Add(-1) == 0 {
 				syscall.Kill(os.Getpid(), syscall.SIGKILL)
 				select {}
 			}

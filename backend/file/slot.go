@@ -137,14 +137,14 @@ func decodeProgressSlot(b []byte) (progressSlot, bool) {
 // choose reads a pair of slots. The value is that of the higher valid
 // generation, ok says that there is one, and sure that both are valid and
 // consecutive.
-func choose[S any](pair []byte, decode func([]byte) (S, bool), gen func(*S) uint64) (s S, ok, sure bool) {
+func choose[S any](pair []byte, decode func([]byte) (S, bool), gen func(S) uint64) (s S, ok, sure bool) {
 	a, aok := decode(pair[:slotSize])
 	b, bok := decode(pair[slotSize:pairSize])
-	aok = aok && gen(&a)&1 == 0
-	bok = bok && gen(&b)&1 == 1
+	aok = aok && gen(a)&1 == 0
+	bok = bok && gen(b)&1 == 1
 	switch {
 	case aok && bok:
-		ga, gb := gen(&a), gen(&b)
+		ga, gb := gen(a), gen(b)
 		if ga > gb {
 			return a, true, ga == gb+1
 		}
@@ -157,15 +157,15 @@ func choose[S any](pair []byte, decode func([]byte) (S, bool), gen func(*S) uint
 }
 
 func chooseSlot(pair []byte) (slot, bool, bool) {
-	return choose(pair, decodeSlot, func(s *slot) uint64 { return s.gen })
+	return choose(pair, decodeSlot, func(s slot) uint64 { return s.gen })
 }
 
 func chooseStart(pair []byte) (startSlot, bool, bool) {
-	return choose(pair, decodeStartSlot, func(s *startSlot) uint64 { return s.gen })
+	return choose(pair, decodeStartSlot, func(s startSlot) uint64 { return s.gen })
 }
 
 func chooseProgress(pair []byte) (progressSlot, bool, bool) {
-	return choose(pair, decodeProgressSlot, func(s *progressSlot) uint64 { return s.gen })
+	return choose(pair, decodeProgressSlot, func(s progressSlot) uint64 { return s.gen })
 }
 
 // newCtl is the whole ctl of a log that is empty and begins at 0.
