@@ -61,11 +61,13 @@ func TestKafkaBrokerKilledUnderLoad(t *testing.T) {
 			if inFlight.Load() > 0 {
 				effective.Add(1)
 			}
+			begun := time.Now()
 			c.Kill(1)
 			if err := c.Restart(context.Background(), 1); err != nil {
 				killed <- err
 				return
 			}
+			t.Logf("killed, and there again after %v", time.Since(begun).Round(time.Millisecond))
 		}
 		killed <- nil
 	}()
@@ -115,8 +117,12 @@ func TestKafkaBrokerKilledUnderLoad(t *testing.T) {
 	if err := <-killed; err != nil {
 		t.Fatal(err)
 	}
+	begun := time.Now()
 	if err := p.Close(ctx); err != nil {
 		t.Fatal(err)
+	}
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("the last records were acknowledged %v after the broker was there again, want at most 10 s", took)
 	}
 	close(results)
 	<-collected
