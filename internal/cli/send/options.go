@@ -36,6 +36,7 @@ type Options struct {
 	Partial    string
 	CRLF       bool
 	KeepBlank  bool
+	CheckJSON  string // "", json
 
 	// StreamFromEnvelope: the command names no stream, so each line does.
 	StreamFromEnvelope bool
@@ -60,6 +61,7 @@ func AddFlags(fs *pflag.FlagSet, o *Options) {
 	fs.StringVar(&o.MaxMessage, "max-message", "", "longest message, a `SIZE` such as 1MiB; the default is the backend's limit, at most 16 MiB")
 	fs.Var(factory.OneOf(&o.Oversize, "fail", "skip", "truncate"), "oversize", "what to do about a longer one: `fail|skip|truncate`")
 	fs.Var(factory.OneOf(&o.Partial, "send", "drop", "hold", "fail"), "partial", "what to do about a last message without its end: `POLICY` is send, drop, hold (the next file or session goes on with it) or fail")
+	fs.Var(factory.OneOf(&o.CheckJSON, "json"), "check", "`json`: a payload that is not JSON is an error, as --on-error says")
 	fs.BoolVar(&o.CRLF, "crlf", false, "take the carriage return off the end of a line")
 	fs.BoolVar(&o.KeepBlank, "keep-blank", false, "send messages without bytes, which are left out otherwise")
 }

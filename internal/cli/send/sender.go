@@ -2,6 +2,7 @@ package send
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -104,6 +105,7 @@ func (s *Sender) Run(ctx context.Context, src io.Reader) error {
 		rec.Shard = ss.On(int32(s.o.ToShard)) //nolint:gosec // checked by Options.Check
 	}
 	envelope := cutting.Kind == frame.Envelope
+	check := s.o.CheckJSON != ""
 	var e codec.Envelope
 	for !s.stop.Load() {
 		m, err := r.Next()
@@ -120,14 +122,17 @@ func (s *Sender) Run(ctx context.Context, src io.Reader) error {
 		rec.Value = m
 		if envelope {
 			if err := s.decode(&e, m, b, &rec); err != nil {
-				if s.o.OnError == "fail" {
-					return &exit.Error{Code: exit.BadData, Msg: fmt.Sprintf("line %d", r.Number()), Err: err, Hint: "lines are what consume -o json writes; --on-error skip leaves others out"}
-				}
-				if s.bad.Add(1) == 1 {
-					s.io.Warn("line %d is left out: %v", r.Number(), err)
+				if err := s.undecoded(r.Number(), err, "lines are what consume -o json writes"); err != nil {
+					return err
 				}
 				continue
 			}
+		}
+		if check && !json.Valid(rec.Value) {
+			if err := s.undecoded(r.Number(), errNotJSON, "several writers of one pipe tear lines above 4096 bytes"); err != nil {
+				return err
+			}
+			continue
 		}
 		b.Hold()
 		if err := s.p.Enqueue(ctx, rec, b.Done); err != nil {
@@ -141,6 +146,20 @@ func (s *Sender) Run(ctx context.Context, src io.Reader) error {
 		}
 		s.sent.Add(1)
 		s.bytes.Add(int64(len(rec.Value)))
+	}
+	return nil
+}
+
+var errNotJSON = errors.New("the payload is not JSON")
+
+// undecoded is what becomes of a message that cannot be read: an error, or it
+// is left out, counted and, the first time, told.
+func (s *Sender) undecoded(number int64, err error, hint string) error {
+	if s.o.OnError == "fail" {
+		return &exit.Error{Code: exit.BadData, Msg: fmt.Sprintf("message %d", number), Err: err, Hint: hint + "; --on-error skip leaves others out"}
+	}
+	if s.bad.Add(1) == 1 {
+		s.io.Warn("message %d is left out: %v", number, err)
 	}
 	return nil
 }
@@ -201,7 +220,7 @@ func (s *Sender) Finish(ctx context.Context) error {
 	case err != nil && s.sent.Load() > 0:
 		return &exit.Error{Code: exit.Incomplete, Err: err}
 	case s.bad.Load() > 0:
-		return &exit.Error{Code: exit.Partial, Msg: describe(s.bad.Load(), "line", "lines") + " could not be decoded: left out"}
+		return &exit.Error{Code: exit.Partial, Msg: describe(s.bad.Load(), "message", "messages") + " could not be decoded: left out"}
 	case oversize > 0 && s.o.Oversize != "fail":
 		what := map[string]string{"skip": "left out", "truncate": "cut"}[s.o.Oversize]
 		return &exit.Error{Code: exit.Partial, Msg: describe(oversize, "message was", "messages were") + " too long: " + what}
