@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -71,11 +72,15 @@ func OpenDriver(_ context.Context, u driver.URL, o Options) (driver.Driver, erro
 
 // readFiles finds out now what would fail at each connection.
 func (o *Options) readFiles(op string) error {
+	log := o.Logger
+	if log == nil {
+		log = slog.Default()
+	}
 	if o.Insecure && o.TLSConfig == nil {
-		o.Logger.Warn(op + ": insecure: whoever answers is believed to be the broker")
+		log.Warn(op + ": insecure: whoever answers is believed to be the broker")
 	}
 	if o.PlainWithoutTLS && o.SASL == "plain" && !o.TLS {
-		o.Logger.Warn(op + ": plain_without_tls: the password is sent in the clear")
+		log.Warn(op + ": plain_without_tls: the password is sent in the clear")
 	}
 	if o.TLS {
 		if _, err := o.tlsConfig(""); err != nil {

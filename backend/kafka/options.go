@@ -3,7 +3,6 @@ package kafka
 import (
 	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +14,10 @@ import (
 // Options are the settings of one connection, which are also the query of a
 // URL under the names in brackets. The zero value works.
 type Options struct {
-	seastreamer.Options // observer and logger of what Open returns; warnings go to the logger too
+	// Options are the observer and logger of what Open returns. What Insecure
+	// and PlainWithoutTLS warn of goes to slog.Default where there is no
+	// logger: nobody should do without the one or the other unnoticed.
+	seastreamer.Options
 
 	TLS        bool   // [tls] encrypt; implied by the other TLS options
 	CAFile     string // [ca_file] PEM of whom to trust; empty is the system's
@@ -139,9 +141,6 @@ func (o *Options) fill() {
 	}
 	if o.ClientID == "" {
 		o.ClientID = "sea-streamer"
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.TLS = o.TLS || o.CAFile != "" || o.CertFile != "" || o.ServerName != "" || o.Insecure || o.TLSConfig != nil
 }
