@@ -126,6 +126,60 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
+// BenchmarkSeek opens a reader on a log of 64 segments and reads one block from
+// somewhere in it.
+func BenchmarkSeek(b *testing.B) {
+	d, _ := benchDriver(b, Options{SegmentSize: 4 << 20})
+	produceAll(b, d, "s", 1<<18, 1000)
+	ctx := context.Background()
+	bounds, err := d.Bounds(ctx, []string{"s"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	end := bounds[driver.Shard{Stream: "s"}].Next.Lo
+	root, err := d.store.open(false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	first, err := timeOf(root, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	last, err := timeOf(root, end-1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for what, start := range map[string]func(uint64) driver.Start{
+		"sequence": func(n uint64) driver.Start { return driver.From(driver.SeqOf(n)) },
+		"time": func(n uint64) driver.Start {
+			return driver.Since(first.Add(last.Sub(first) * time.Duration(n) / time.Duration(end)))
+		},
+	} {
+		b.Run(what, func(b *testing.B) {
+			n := uint64(0)
+			for b.Loop() {
+				n = (n + 7919) % end
+				l, err := openLog(root, driver.Shard{Stream: "s"})
+				if err != nil {
+					b.Fatal(err)
+				}
+				r := newReader(l, false)
+				seq, err := r.resolve(start(n))
+				if err != nil {
+					b.Fatal(err)
+				}
+				r.seek(seq)
+				m, err := r.read(1)
+				if err != nil || m == nil {
+					b.Fatal(m, err)
+				}
+				m.Release()
+				r.close()
+			}
+		})
+	}
+}
+
 func BenchmarkSend(b *testing.B) {
 	for name, procs := range map[string]int{"one": 1, "many": 128} {
 		b.Run(name, func(b *testing.B) {
@@ -162,6 +216,22 @@ func BenchmarkSend(b *testing.B) {
 
 // perMessage reports the time of a message by the clock, and of the processors:
 // the former says little on a machine that does other things too.
+// timeOf is the time of a message.
+func timeOf(root *os.Root, seq uint64) (time.Time, error) {
+	l, err := openLog(root, driver.Shard{Stream: "s"})
+	if err != nil {
+		return time.Time{}, err
+	}
+	r := newReader(l, false)
+	defer r.close()
+	r.seek(seq)
+	m, err := r.read(1)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return m.Time(0), nil
+}
+
 func perMessage(b *testing.B, cpu time.Duration) {
 	n := float64(b.N) * benchMessages
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/n, "ns/message")
