@@ -42,6 +42,7 @@ func (c *Consumer) assigned(ctx context.Context, at []Position) (uint64, []Posit
 	}
 	c.mu.Unlock()
 	c.queue.drop()
+	signal(c.moved)       // where it begins is progress to be stored
 	signal(c.queue.ready) // a start at or past Until may have finished the loop
 	c.mon.assigned(at)
 	return gen, from, nil
@@ -212,6 +213,7 @@ func (c *Consumer) runSeek(cmd *seekCommand) error {
 	c.cut.Store(true)
 	c.queue.drop()
 	c.queue.restart(to)
+	signal(c.moved)
 	signal(c.queue.ready)
 	return nil
 }

@@ -14,22 +14,45 @@ var errNotAssigned = errors.New("the consumer does not read this shard")
 // says nothing does not hold up the next one for ever.
 const commitTimeout = 10 * time.Second
 
-// commitLoop stores the group's progress every CommitEvery. What fails is
-// observed and tried again at the next tick.
+// commitLoop stores the group's progress every CommitEvery, while there is any:
+// an idle consumer does not wake up for it. What fails is observed and tried
+// again after as long.
 func (c *Consumer) commitLoop() {
 	defer c.running.Done()
-	t := time.NewTicker(c.cfg.CommitEvery)
+	t := time.NewTimer(c.cfg.CommitEvery)
 	defer t.Stop()
 	for {
 		select {
-		case <-t.C:
-			ctx, cancel := context.WithTimeout(c.life, commitTimeout)
-			_ = c.commit(ctx, nil)
-			cancel()
+		case <-c.moved:
 		case <-c.life.Done():
 			return
 		}
+		t.Reset(c.cfg.CommitEvery)
+		select {
+		case <-t.C:
+		case <-c.life.Done():
+			return
+		}
+		ctx, cancel := context.WithTimeout(c.life, commitTimeout)
+		_ = c.commit(ctx, nil)
+		cancel()
+		if c.unsettled() {
+			signal(c.moved)
+		}
 	}
+}
+
+// unsettled reports whether progress is not stored or may come without a
+// further delivery.
+func (c *Consumer) unsettled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range c.windows {
+		if w.unsettled() {
+			return true
+		}
+	}
+	return false
 }
 
 // Commit stores the group's progress now and returns it; without a group it

@@ -45,6 +45,7 @@ type Consumer struct {
 	unfinished int           // shards of Until that have not reached it
 	finished   map[Shard]bool
 
+	moved      chan struct{} // capacity 1: there may be progress to store
 	committing chan struct{} // capacity 1: who is in it commits; never waited for under a window's lock
 
 	cur *Batch // the view that the loop has in hand; the loop's own
@@ -58,7 +59,7 @@ func openConsumer(ctx context.Context, s *Streamer, cfg ConsumerConfig) (*Consum
 		cfg.RevokeTimeout = 5 * time.Second
 	}
 	c := &Consumer{owner: s, cfg: cfg, mon: s.mon, queue: newPrefetch(cfg.MaxBytes), windows: map[Shard]*window{},
-		committing: make(chan struct{}, 1), unfinished: len(cfg.Until), finished: map[Shard]bool{}}
+		moved: make(chan struct{}, 1), committing: make(chan struct{}, 1), unfinished: len(cfg.Until), finished: map[Shard]bool{}}
 	c.life, c.end = context.WithCancel(context.Background())
 	d, err := s.d.Consumer(ctx, driver.ConsumerConfig{
 		Streams: cfg.Streams, Group: cfg.Group, Start: cfg.Start, Isolation: cfg.Isolation, MaxBytes: cfg.MaxBytes,
@@ -282,8 +283,10 @@ func (c *Consumer) take(b *Batch) {
 		b.src.unref()
 	case b.Len() == 0:
 		b.Release()
+		signal(c.moved)
 	default:
 		c.cur = b
+		signal(c.moved)
 	}
 }
 

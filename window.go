@@ -302,6 +302,14 @@ func (w *window) toCommit() (Position, bool) {
 	return Position{Shard: w.shard, Next: p}, !w.dead && (!w.stored || w.last != p)
 }
 
+// unsettled reports whether there is, or may be, something to store.
+func (w *window) unsettled() bool {
+	_, moved := w.toCommit()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return moved || len(w.queue) > 0
+}
+
 func (w *window) committed(p Position) {
 	w.mu.Lock()
 	w.stored, w.last = true, p.Next
