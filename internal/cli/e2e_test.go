@@ -128,8 +128,8 @@ func TestConsumeIsSmall(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Wait()         //nolint:errcheck // killed
-	defer cmd.Process.Kill() //nolint:errcheck // a test
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
 	in := bufio.NewReader(out)
 	for i := range 100_000 {
 		if s, err := in.ReadString('\n'); s != line || err != nil {

@@ -183,7 +183,7 @@ func TestBOMNotice(t *testing.T) {
 
 func TestSourceError(t *testing.T) {
 	broken := errors.New("broken")
-	r := NewReader(io.MultiReader(strings.NewReader("a\nb"), failingReader{broken}), NewPool(nil), Options{Partial: DropPartial})
+	r := NewReader(io.MultiReader(strings.NewReader("a\nb"), brokenSource{broken}), NewPool(nil), Options{Partial: DropPartial})
 	m, err := r.Next()
 	if string(m) != "a" || err != nil {
 		t.Fatal(m, err)
@@ -193,9 +193,9 @@ func TestSourceError(t *testing.T) {
 	}
 }
 
-type failingReader struct{ error }
+type brokenSource struct{ err error }
 
-func (e failingReader) Read([]byte) (int, error) { return 0, e.error }
+func (e brokenSource) Read([]byte) (int, error) { return 0, e.err }
 
 // What Append joins, the reader cuts, whatever the payloads and the pieces.
 func TestJoinAndCut(t *testing.T) {

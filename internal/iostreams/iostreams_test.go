@@ -148,8 +148,8 @@ func TestInterruptible(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close() //nolint:errcheck // a test
-	defer w.Close() //nolint:errcheck // a test
+	defer r.Close()
+	defer w.Close()
 	in := NewInterruptible(r)
 	fmt.Fprint(w, "abc")
 	b := make([]byte, 10)

@@ -1,7 +1,6 @@
 package iostreams
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -13,8 +12,8 @@ const progressEvery = 500 * time.Millisecond
 
 // A Count is what a progress line shows.
 type Count struct {
-	Records int64 `json:"records"`
-	Bytes   int64 `json:"bytes"`
+	Records int64
+	Bytes   int64
 }
 
 // A Progress shows on standard error how far a command has come. A nil
@@ -72,14 +71,10 @@ func (p *Progress) show(c, last Count, over time.Duration) {
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
 	if p.json {
-		b, _ := json.Marshal(struct {
-			Count
-			Seconds float64 `json:"seconds"`
-		}{c, time.Since(p.began).Seconds()})
-		_, _ = p.s.Err.Write(append(b, '\n'))
+		_, _ = fmt.Fprintf(p.s.Err, `{"records":%d,"bytes":%d,"seconds":%.3f}`+"\n", c.Records, c.Bytes, time.Since(p.began).Seconds())
 		return
 	}
-	fmt.Fprintf(p.s.Err, "\r\x1b[K%s %s records, %s, %s/s", p.verb, Thousands(c.Records), Bytes(c.Bytes), Thousands(int64(rate)))
+	_, _ = fmt.Fprintf(p.s.Err, "\r\x1b[K%s %s records, %s, %s/s", p.verb, Thousands(c.Records), Bytes(c.Bytes), Thousands(int64(rate)))
 	p.shown = true
 }
 

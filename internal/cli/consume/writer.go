@@ -74,7 +74,7 @@ func (w *writer) run(ctx context.Context, stop context.CancelCauseFunc, sig *fac
 	}()
 	done := make(chan error, 1)
 	go func() { done <- w.write(ctx, batches) }()
-	err, inTime := wait(ctx, done, &w.bytes)
+	inTime, err := wait(ctx, done, &w.bytes)
 	if !inTime {
 		// The reader of standard output has stopped reading, but is still
 		// there. What it has not got is not acknowledged.
@@ -95,20 +95,20 @@ func (w *writer) run(ctx context.Context, stop context.CancelCauseFunc, sig *fac
 }
 
 // wait waits for done; once ctx has ended only as long as bytes move.
-func wait(ctx context.Context, done <-chan error, bytes *atomic.Int64) (err error, inTime bool) {
+func wait(ctx context.Context, done <-chan error, bytes *atomic.Int64) (inTime bool, err error) {
 	select {
 	case err = <-done:
-		return err, true
+		return true, err
 	case <-ctx.Done():
 	}
 	for {
 		was := bytes.Load()
 		select {
 		case err = <-done:
-			return err, true
+			return true, err
 		case <-time.After(stalledTime):
 			if bytes.Load() == was {
-				return nil, false
+				return false, nil
 			}
 		}
 	}

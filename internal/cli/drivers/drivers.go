@@ -168,7 +168,7 @@ func text(all []ss.Features, aligned bool) []byte {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	line := func(cells []string) {
 		if aligned {
-			fmt.Fprintln(w, strings.Join(cells, "\t"))
+			_, _ = fmt.Fprintln(w, strings.Join(cells, "\t"))
 		} else {
 			fmt.Fprintln(&b, strings.Join(cells, "\t"))
 		}

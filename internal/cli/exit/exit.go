@@ -173,12 +173,15 @@ func (e *Error) JSON() string {
 	if e.Error() == "" {
 		return ""
 	}
-	b, _ := json.Marshal(struct {
+	b, err := json.Marshal(struct {
 		Code  int    `json:"code"`
 		Error string `json:"error"`
 		Hint  string `json:"hint,omitempty"`
 		Item  string `json:"item,omitempty"`
 	}{e.Code, oneLine(e.Error()), e.Hint, e.Item})
+	if err != nil { // there is nothing in it that cannot be written
+		return e.Error()
+	}
 	return string(b)
 }
 

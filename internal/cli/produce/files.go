@@ -25,7 +25,6 @@ type files struct {
 	input   *iostreams.Interruptible // of cur, where it is a file
 	stopped bool
 	at      int
-	read    bool // something of the present file was read
 }
 
 // openFiles opens all of them, so that one that is missing is known before a

@@ -38,7 +38,7 @@ func (o *Options) Background(f *factory.Factory) error {
 	if err != nil {
 		return err
 	}
-	defer readyR.Close() //nolint:errcheck // read only
+	defer readyR.Close()
 	cmd := exec.Cmd{Path: exe, Args: os.Args, Env: append(os.Environ(), childVar+"=1"), ExtraFiles: []*os.File{readyW}, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
 	copied := make(chan struct{})
 	if file, ok := f.IO.Err.(*os.File); ok && isRegular(file) {
@@ -50,7 +50,7 @@ func (o *Options) Background(f *factory.Factory) error {
 			return err
 		}
 		cmd.Stderr = errW
-		defer errW.Close() //nolint:errcheck // the parent's copy
+		defer errW.Close()
 		go func() {
 			defer close(copied)
 			_, _ = io.Copy(f.IO.Err, errR)
