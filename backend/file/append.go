@@ -118,7 +118,7 @@ func (w *appender) lock() error {
 		case got <- err:
 		case <-gone:
 			if err == nil {
-				funlock(w.l.ctl)
+				_ = funlock(w.l.ctl)
 			}
 			<-w.held
 		}
@@ -136,7 +136,7 @@ func (w *appender) lock() error {
 }
 
 func (w *appender) unlock() {
-	funlock(w.l.ctl) // it cannot fail on a descriptor that is open
+	_ = funlock(w.l.ctl) // it cannot fail on a descriptor that is open
 	<-w.held
 }
 
@@ -246,7 +246,7 @@ func (w *appender) close() {
 	w.running.Wait()
 	w.held <- struct{}{}
 	w.closeTail()
-	w.l.close()
+	_ = w.l.close()
 }
 
 // create makes a segment that begins with the end of the log. It is not part
@@ -378,7 +378,7 @@ func (w *appender) appendLocked(c *chunk) error {
 	// The index comes after the publication, so that no entry ever points to
 	// what another writer will replace.
 	if len(w.idxBuf) > 0 && w.idx != nil {
-		w.idx.Write(w.idxBuf) // it is advice
+		_, _ = w.idx.Write(w.idxBuf) // it is advice
 	}
 	return nil
 }

@@ -18,11 +18,11 @@ const (
 	tickEvery = 2 * time.Second // members of the group that died
 )
 
-// Where a file cannot be watched it is looked at after pollMin, and after
-// twice as long each time that nothing is new, up to pollMax.
+// Where a file cannot be watched it is looked at after pollFirst, and after
+// twice as long each time that nothing is new, up to pollLast.
 const (
-	pollMin = 2 * time.Millisecond
-	pollMax = 500 * time.Millisecond
+	pollFirst = 2 * time.Millisecond
+	pollLast  = 500 * time.Millisecond
 )
 
 // A consumer reads shards, each with a cursor. Without a group it has all
@@ -43,13 +43,12 @@ type consumer struct {
 
 	events sync.Mutex // held while Assigned or Revoked runs
 
-	mu      sync.Mutex
-	at      []*cursor
-	turn    int // which cursor Fetch looks at first
-	polling bool
-	err     error                   // what ended the consumer, if not Close
-	known   map[string]int32        // shards of each stream that have been assigned; without a group
-	ends    map[driver.Shard]uint64 // where Latest is, resolved once
+	mu    sync.Mutex
+	at    []*cursor
+	turn  int                     // which cursor Fetch looks at first
+	err   error                   // what ended the consumer, if not Close
+	known map[string]int32        // shards of each stream that have been assigned; without a group
+	ends  map[driver.Shard]uint64 // where Latest is, resolved once
 }
 
 // A cursor is one shard that the consumer reads. It is there, but not live,
@@ -70,7 +69,7 @@ type cursor struct {
 func (d *fileDriver) Consumer(ctx context.Context, cfg driver.ConsumerConfig) (driver.Consumer, error) {
 	c := &consumer{
 		d: d, cfg: cfg, wake: make(chan struct{}, 1), closing: make(chan struct{}),
-		known: make(map[string]int32), ends: make(map[driver.Shard]uint64), poll: pollMin,
+		known: make(map[string]int32), ends: make(map[driver.Shard]uint64), poll: pollFirst,
 		timer: time.NewTimer(time.Hour), next: time.Now().Add(d.env.look),
 	}
 	if err := watchers.acquire(); err == nil {
@@ -235,7 +234,7 @@ func (c *consumer) Fetch(ctx context.Context, into []driver.Batch) ([]driver.Bat
 		}
 		b, polling, err := c.collect()
 		if b != nil {
-			c.poll = pollMin
+			c.poll = pollFirst
 			return append(into, b), nil
 		}
 		if err != nil {
@@ -260,7 +259,7 @@ func (c *consumer) sleep(ctx context.Context, polling bool) {
 	}
 	if polling {
 		wait = min(wait, c.poll)
-		c.poll = min(2*c.poll, pollMax)
+		c.poll = min(2*c.poll, pollLast)
 	}
 	c.timer.Reset(wait)
 	select {

@@ -154,14 +154,14 @@ func (d *fileDriver) openShard(root *os.Root, shard driver.Shard, m meta) (*shar
 	if s, err := t.load(); l.writable && (errors.Is(err, errSlots) || err == nil && (s.boot != d.env.boot || !t.sure)) {
 		w := newAppender(l, m, d.opts, &d.env)
 		if err := w.lock(); err != nil {
-			l.close()
+			_ = l.close()
 			return nil, err
 		}
 		err := w.begin()
 		w.unlock()
 		w.closeTail()
 		if err != nil {
-			l.close()
+			_ = l.close()
 			return nil, err
 		}
 	}
@@ -196,7 +196,7 @@ func (d *fileDriver) bound(root *os.Root, shard driver.Shard, m meta) (driver.Bo
 	if err != nil {
 		return driver.Bound{}, err
 	}
-	defer l.close()
+	defer func() { _ = l.close() }() // read only
 	t := tail{l: l}
 	end, err := t.load()
 	if err != nil {
@@ -279,7 +279,7 @@ func (d *fileDriver) newLane(s *streamWriter, i int32) (*lane, error) {
 		return nil, err
 	}
 	if !log.writable {
-		log.close()
+		_ = log.close()
 		return nil, fs.ErrPermission
 	}
 	l := &lane{w: newAppender(log, s.meta, d.opts, &d.env), shard: shard, gone: func() { s.gone.Store(true) }}

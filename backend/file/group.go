@@ -99,7 +99,7 @@ func (d *fileDriver) openGroup(group, stream string) (*groupStream, error) {
 		return nil, err
 	}
 	if s.progress, err = createFile(root, path.Join(progress, folderName(stream)), os.O_RDWR); err != nil {
-		s.leases.Close()
+		_ = s.leases.Close()
 		return nil, err
 	}
 	return s, nil
@@ -124,7 +124,7 @@ func (s *groupStream) enter() error {
 func (s *groupStream) ring() {
 	var b [8]byte
 	le.PutUint64(b[:], uint64(now()))
-	s.leases.file().WriteAt(b[:], 0)
+	_, _ = s.leases.file().WriteAt(b[:], 0)
 }
 
 // share is how many shards the member should have.
@@ -159,7 +159,7 @@ func (g *member) serve() {
 		for _, s := range g.streams {
 			// Armed before the look: what changes after it rings.
 			if !g.c.watched || watchers.arm(&s.w, s.leases.file()) != nil {
-				wait = pollMax
+				wait = pollLast
 			}
 		}
 		err := error(nil)
@@ -199,9 +199,9 @@ func (g *member) leave(ctx context.Context) {
 func (g *member) close() {
 	for _, s := range g.streams {
 		watchers.disarm(&s.w)
-		s.leases.unlock(memberBase + s.number)
+		_ = s.leases.unlock(memberBase + s.number)
 		s.ring()
-		s.leases.Close()
+		_ = s.leases.Close()
 		s.progress.Close()
 	}
 	g.c.mu.Lock()
@@ -223,7 +223,7 @@ func (g *member) release(shards []driver.Shard) {
 		g.c.mu.Unlock()
 		for _, sh := range shards {
 			if sh.Stream == s.name {
-				s.leases.unlock(int64(sh.Index))
+				_ = s.leases.unlock(int64(sh.Index))
 			}
 		}
 		if n > 0 {
@@ -269,7 +269,7 @@ func (g *member) balance(ctx context.Context) error {
 					missing[i]--
 					continue
 				}
-				s.leases.unlock(int64(at))
+				_ = s.leases.unlock(int64(at))
 			}
 			if err != nil {
 				failed = wrap("take over", driver.Shard{Stream: s.name, Index: at}, err)

@@ -63,7 +63,7 @@ func (l *shardLog) findSeq(seq uint64, end slot) (place, error) {
 		// An index that leaves this much to be scanned misses entries.
 		if p.pos-from > 64*indexStripe {
 			if m, err := l.maxBefore(bases, i-1, end); err == nil {
-				l.repairIndex(bases, i-1, end, m)
+				_ = l.repairIndex(bases, i-1, end, m)
 			}
 		}
 	}()
@@ -147,7 +147,7 @@ func (l *shardLog) repairIndex(bases []uint64, i int, end slot, before int64) er
 	if err != nil {
 		return err
 	}
-	l.replaceIndex(bases[i], b) // it stays advice
+	_ = l.replaceIndex(bases[i], b) // it stays advice
 	return nil
 }
 

@@ -44,7 +44,7 @@ func fstat(f *os.File) (size int64, links uint64, err error) {
 	for {
 		err := unix.Fstat(int(f.Fd()), &st)
 		if !errors.Is(err, unix.EINTR) {
-			return st.Size, uint64(st.Nlink), os.NewSyscallError("fstat", err)
+			return st.Size, uint64(st.Nlink), os.NewSyscallError("fstat", err) //nolint:unconvert // fewer bits on some systems
 		}
 	}
 }

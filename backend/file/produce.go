@@ -191,7 +191,7 @@ func (s *streamWriter) lane(i int32) (*lane, error) {
 // wrap makes err one line that says what was tried, with its kind, unless it
 // says that already.
 func wrap(op string, shard driver.Shard, err error) error {
-	if e, ok := err.(*driver.Error); err == nil || ok && e.Op != "" {
+	if e, ok := err.(*driver.Error); err == nil || ok && e.Op != "" { //nolint:errorlint // only the outermost says what was tried
 		return err
 	}
 	var kind error

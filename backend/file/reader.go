@@ -53,7 +53,7 @@ func (r *reader) leave() {
 
 func (r *reader) close() {
 	r.leave()
-	r.l.close()
+	_ = r.l.close()
 }
 
 // read returns what comes next: a batch, or an error, which is a *GapError

@@ -3,7 +3,6 @@ package file
 import (
 	"encoding/binary"
 	"math"
-	"math/bits"
 
 	"github.com/seastreamer/seastreamer/driver"
 )
@@ -33,8 +32,6 @@ func appendUvarint(b []byte, v uint64) []byte {
 	}
 	return binary.AppendUvarint(b, v)
 }
-
-func uvarintLen(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
 
 // appendRecord encodes a record of time base + delta.
 func appendRecord(b []byte, rec *driver.Record, delta int64) []byte {

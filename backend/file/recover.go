@@ -75,7 +75,7 @@ func (w *appender) rescan(valid bool) error {
 	}
 	for _, b := range slices.Backward(bases) {
 		if b > end.base {
-			w.l.removeSegment(b)
+			_ = w.l.removeSegment(b)
 		}
 	}
 	w.closeTail()
@@ -308,7 +308,7 @@ func (w *appender) rewrite() error {
 	w.closeTail()
 	for _, b := range bases {
 		if b > p.seq {
-			w.l.removeSegment(b)
+			_ = w.l.removeSegment(b)
 		}
 	}
 	if p.base < p.seq {

@@ -504,10 +504,8 @@ func TestEveryFlipAndCut(t *testing.T) {
 }
 
 func copyTree(t testing.TB, from string) string {
-	to, err := os.MkdirTemp(t.TempDir(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Helper()
+	to := t.TempDir()
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}

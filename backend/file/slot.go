@@ -175,7 +175,7 @@ func newCtl(id logID, boot uint64) []byte {
 	le.PutUint32(b[4:], version)
 	copy(b[8:24], id[:])
 	seal(b)
-	for g := uint64(0); g < 2; g++ {
+	for g := range uint64(2) {
 		(&slot{gen: g, pos: headerSize, boot: boot, flags: flagDirty, maxTime: minTime}).encode(b[ctlEnd+g*slotSize:])
 		(&startSlot{gen: g}).encode(b[ctlStart+g*slotSize:])
 	}

@@ -132,5 +132,5 @@ func (w *appender) syncNow() {
 	if w.set.Sync == SyncNever {
 		next = s.base
 	}
-	w.syncTo(next, nil) // a failure poisons the log
+	_ = w.syncTo(next, nil) // a failure poisons the log
 }

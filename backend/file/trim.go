@@ -36,7 +36,7 @@ func (w *appender) trim() {
 		}
 	}
 	for _, b := range bases[:n] {
-		w.l.removeSegment(b)
+		_ = w.l.removeSegment(b)
 	}
 }
 

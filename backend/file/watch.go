@@ -1,7 +1,5 @@
 package file
 
-import "os"
-
 // A watch wakes somebody the next time that a file is written to. It fires at
 // most once each time it is armed; wake runs on a shared goroutine and must
 // not block. Its other fields belong to the watcher.
@@ -14,7 +12,3 @@ type watch struct {
 // watchers is the one watcher of this process: the number of inotify instances
 // of a user is small (128 by default).
 var watchers watcher
-
-// watchFile arms w for f. False says that this system, or the user's limits,
-// do not allow it: then the caller has to poll.
-func watchFile(w *watch, f *os.File) bool { return watchers.arm(w, f) == nil }

@@ -104,7 +104,7 @@ func (w *watcher) disarm(t *watch) {
 	delete(set, t)
 	if len(set) == 0 {
 		delete(w.byID, t.id)
-		unix.InotifyRmWatch(w.fd, uint32(t.id)) // it may have fired in the meantime
+		_, _ = unix.InotifyRmWatch(w.fd, uint32(t.id)) // it may have fired in the meantime
 	}
 }
 
