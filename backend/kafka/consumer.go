@@ -127,7 +127,7 @@ func (m *consumer) options(more ...kgo.Opt) []kgo.Opt {
 		kgo.FetchMinBytes(1),
 		// Each broker wakes an idle consumer as often, and a shard that comes to
 		// a broker where nothing else happens waits for it.
-		kgo.FetchMaxWait(3*time.Second),
+		kgo.FetchMaxWait(5*time.Second),
 		kgo.MaxConcurrentFetches(-1), // one per broker; fetch has its share
 		// An offset that the broker does not have is an error that we answer
 		// with a gap, and never reset.

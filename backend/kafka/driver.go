@@ -143,7 +143,7 @@ func (c *client) options(more ...kgo.Opt) []kgo.Opt {
 		kgo.WithContext(c.life),
 		kgo.Dialer(c.dialer.dial),
 		kgo.RequestTimeoutOverhead(c.o.RequestTimeout),
-		kgo.ConnIdleTimeout(60 * time.Second),
+		kgo.ConnIdleTimeout(3 * time.Minute), // brokers close after ten; an idle client should not connect anew all the time
 		kgo.RequestRetries(10),
 		kgo.RetryTimeout(30 * time.Second),
 		kgo.RetryBackoffFn(retryBackoff),
@@ -152,7 +152,10 @@ func (c *client) options(more ...kgo.Opt) []kgo.Opt {
 		kgo.FetchMaxBytes(maxFetch),
 		kgo.FetchMaxPartitionBytes(maxFetch),
 		kgo.MaxDecompressBatchBytes(c.o.MaxBatch),
-		kgo.MetadataMaxAge(c.o.MetadataAge),
+		// Groups look for new shards by it, see join, and other consumers by
+		// themselves. The rest learns of changes from the errors of brokers, so
+		// that an idle client sleeps: five minutes, as Kafka's own clients.
+		kgo.MetadataMaxAge(min(20*c.o.MetadataAge, 5*time.Minute)),
 		kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.ConsiderMissingTopicDeletedAfter(15 * time.Second),
 		kgo.DisableClientMetrics(),

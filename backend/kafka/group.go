@@ -26,6 +26,7 @@ func (m *consumer) join() error {
 	m.cl, err = kgo.NewClient(m.options(
 		kgo.ConsumerGroup(m.conf.Group),
 		kgo.ConsumeTopics(m.conf.Streams...),
+		kgo.MetadataMaxAge(m.c.o.MetadataAge),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.SessionTimeout(session),
 		kgo.HeartbeatInterval(min(session/4, 3*time.Second)),
