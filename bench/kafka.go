@@ -29,7 +29,7 @@ func kafkaPairs(e *environment) ([]pair, error) {
 			if err != nil {
 				return figure{}, err
 			}
-			defer s.Close(ctx)
+			defer func() { _ = s.Close(ctx) }() // the producer or consumer is closed by then, with its error
 			topic, drop, err := e.topic(ctx)
 			if err != nil {
 				return figure{}, err

@@ -83,6 +83,6 @@ func run() error {
 		fmt.Fprintf(os.Stderr, "%s: %s\n", s.name, row.value)
 		singles = append(singles, row)
 	}
-	table(os.Stdout, results, singles, o)
+	fmt.Print(table(results, singles, o))
 	return ctx.Err()
 }

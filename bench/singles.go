@@ -52,7 +52,7 @@ func (e *environment) readPath(batches bool, goal int) func(context.Context) (si
 		if err != nil {
 			return single{}, err
 		}
-		defer s.Close(ctx)
+		defer func() { _ = s.Close(ctx) }() // nothing of it is kept
 		if err := produceOurs(ctx, s, "s", [][]byte{payload(0, e.size)}, n); err != nil {
 			return single{}, err
 		}
@@ -176,7 +176,7 @@ func (e *environment) slowReader(verb string) func(context.Context) (single, err
 			}
 			seen = append(seen, rss)
 		}
-		from.Close()
+		_ = from.Close() // read only
 		third := len(seen) / 3
 		return single{name, fmt.Sprintf("%s after 5 s, %s after 10 s, %s after 15 s", mib(seen[third-1]), mib(seen[2*third-1]), mib(seen[len(seen)-1])), "≤ 64 MiB, flat"}, nil
 	}

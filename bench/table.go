@@ -2,15 +2,15 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 )
 
-// table writes the results in Markdown, for docs/PERFORMANCE.md.
-func table(w io.Writer, results []result, singles []single, o options) {
+// table is the results in Markdown, for docs/PERFORMANCE.md.
+func table(results []result, singles []single, o options) string {
+	w := new(strings.Builder)
 	fmt.Fprintf(w, "Measured %s by `go run . %s` in `bench/`: %s, %d processors, %s; %d alternating pairs after one that is not counted.\n\n",
 		time.Now().UTC().Format("2006-01-02"), o.args, runtime.Version(), runtime.NumCPU(), runtime.GOOS+"/"+runtime.GOARCH, o.pairs)
 	fmt.Fprintln(w, "| what | against | throughput, ours / peer: median (least–most) | goal | CPU per message, ours / peer | peak memory, ours; peer |")
@@ -24,12 +24,13 @@ func table(w io.Writer, results []result, singles []single, o options) {
 			median(r.speed), slices.Min(r.speed), slices.Max(r.speed), r.goal, cpu, mib(r.rssO), mib(r.rss))
 	}
 	if len(singles) == 0 {
-		return
+		return w.String()
 	}
 	fmt.Fprintln(w, "\n| what | measured | goal |\n|---|---|---|")
 	for _, s := range singles {
 		fmt.Fprintf(w, "| %s | %s | %s |\n", s.name, s.value, s.goal)
 	}
+	return w.String()
 }
 
 func mib(n int64) string {
