@@ -101,6 +101,8 @@ func (c GapCause) String() string {
 
 // A GapError says that the messages of Shard from From up to and without To
 // cannot be delivered. Reading goes on at To. It is an ErrLost.
+// Where a shard was truncated or made anew To may be below From: what lies
+// between was replaced, and reading goes back.
 type GapError struct {
 	Shard    Shard
 	From, To Seq
