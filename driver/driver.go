@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -105,6 +106,60 @@ type Consumer interface {
 // ErrFenced.
 type Committer interface {
 	Commit(ctx context.Context, at []Position) error
+}
+
+// A Settler is a Consumer whose group keeps a verdict for each message in
+// place of a position per shard: the broker hands out messages, not shards. With
+// a group it never calls Events, its batches carry generation 0, its Seek is
+// never called, and it delivers again, to this member or another, what was not
+// settled within Features.AckTimeout.
+//
+// Settle applies all verdicts, or an error says that some may not be applied:
+// the core then gives them again, together with later ones. Verdicts on
+// messages that this consumer no longer holds do nothing. Settle may be called
+// while Fetch runs, and by one goroutine at a time.
+type Settler interface {
+	Settle(ctx context.Context, s []Settlement) error
+}
+
+// A Settlement is one verdict on messages [From, To) of a batch.
+type Settlement struct {
+	Batch    Batch
+	From, To int
+	Verdict  Verdict
+	After    time.Duration // of a VerdictNack: how long it waits, from now
+}
+
+// A Verdict says what becomes of a message.
+type Verdict uint8
+
+// The verdicts.
+const (
+	// VerdictAck: it is done.
+	VerdictAck Verdict = iota
+	// VerdictNack: it could not be processed. It is delivered again, to any
+	// member, no sooner than After from now, and counts as an attempt.
+	VerdictNack
+	// VerdictReturn: it was fetched and nobody has seen it. It may be delivered
+	// to any member at once, and this does not count as an attempt.
+	VerdictReturn
+	// VerdictExtend: it is being worked on, the time-out begins anew.
+	VerdictExtend
+)
+
+// String is the verdict in one word.
+func (v Verdict) String() string {
+	switch v {
+	case VerdictAck:
+		return "ack"
+	case VerdictNack:
+		return "nack"
+	case VerdictReturn:
+		return "return"
+	case VerdictExtend:
+		return "extend"
+	}
+	return fmt.Sprintf("verdict(%d)", uint8(v))
 }
 
 // ProducerConfig is what a driver needs to know to send.

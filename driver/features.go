@@ -1,6 +1,9 @@
 package driver
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // AckKind says how a backend's consumers keep progress.
 type AckKind uint8
@@ -9,14 +12,20 @@ type AckKind uint8
 const (
 	AckNone     AckKind = iota // it keeps none
 	AckPosition                // a position per shard: its consumers are Committers
+	AckMessage                 // a verdict per message: its consumers are Settlers
 )
 
 // String is the kind in one word.
 func (k AckKind) String() string {
-	if k == AckPosition {
+	switch k {
+	case AckNone:
+		return "none"
+	case AckPosition:
 		return "position"
+	case AckMessage:
+		return "message"
 	}
-	return "none"
+	return fmt.Sprintf("ack(%d)", uint8(k))
 }
 
 // Dedup says which repeats of a record a backend removes with ExactlyOnce.
@@ -32,12 +41,15 @@ type Dedup struct {
 type Features struct {
 	Backend string // the backend's name, also its URL scheme
 
-	Ack      AckKind // how groups keep progress; AckNone means no groups
-	SeekSeq  bool    // Start From(seq), Seek by sequence
-	SeekTime bool    // Start Since(t), Seek by time
-	Shards   bool    // more than one shard per stream
-	Keys     bool    // records have keys, and a nil key differs from an empty one
-	Headers  bool    // records have headers
+	Ack AckKind // how groups keep progress; AckNone means no groups
+	// AckTimeout is how long a message of a group may stay without a verdict
+	// before it is delivered again, with AckMessage.
+	AckTimeout time.Duration
+	SeekSeq    bool // Start From(seq), Seek by sequence
+	SeekTime   bool // Start Since(t), Seek by time
+	Shards     bool // more than one shard per stream
+	Keys       bool // records have keys, and a nil key differs from an empty one
+	Headers    bool // records have headers
 	// Tombstones: a nil value differs from an empty one.
 	Tombstones bool
 	Timestamps bool // a record's own Time is kept
