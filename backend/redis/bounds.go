@@ -1,0 +1,136 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/rueidis"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// askAtOnce is how many commands go to the server together.
+const askAtOnce = 512
+
+// Bounds is the first entry and the end of every shard. It needs a server to
+// answer within the connect time-out, also where no stream is named.
+func (c *client) Bounds(ctx context.Context, streams []string) (map[driver.Shard]driver.Bound, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if len(streams) == 0 {
+		return nil, c.Ping(ctx)
+	}
+	m := map[driver.Shard]driver.Bound{}
+	for _, s := range streams {
+		l, err := c.find(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.bounds(ctx, &l, m); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// find is discover where a missing stream is an error.
+func (c *client) find(ctx context.Context, stream string) (layout, error) {
+	if err := driver.CheckStream(stream); err != nil {
+		return layout{}, driver.Errorf(driver.ErrInvalid, "", "stream %q: %w", stream, err)
+	}
+	l, err := c.discover(ctx, stream)
+	if err == nil && !l.exists() {
+		err = c.missing(stream)
+	}
+	return l, err
+}
+
+func (c *client) missing(stream string) error {
+	return driver.Errorf(driver.ErrNotFound, "", "%s has no stream %q", c.where(), stream)
+}
+
+// bounds adds the bounds of a stream's shards to m.
+func (c *client) bounds(ctx context.Context, l *layout, m map[driver.Shard]driver.Bound) error {
+	rc, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	for from := 0; from < len(l.shards); from += askAtOnce {
+		shards := l.shards[from:min(from+askAtOnce, len(l.shards))]
+		cmds := make([]rueidis.Completed, len(shards))
+		for i, s := range shards {
+			cmds[i] = rc.B().XinfoStream().Key(c.key(l, s)).Build()
+		}
+		answers, err := c.ask(ctx, rc, cmds...)
+		if err != nil {
+			return err
+		}
+		for i, a := range answers {
+			s := driver.Shard{Stream: l.stream, Index: shards[i]}
+			b, err := bound(a)
+			if r, ok := answer(err); ok && r.Error() == "ERR no such key" {
+				return c.missing(l.stream) // deleted since it was found
+			} else if err != nil {
+				return c.keyFailure("", s, c.key(l, s.Index), err)
+			}
+			m[s] = b
+		}
+	}
+	return nil
+}
+
+// bound reads what XINFO STREAM answers.
+func bound(r rueidis.RedisResult) (b driver.Bound, err error) {
+	info, err := r.AsMap()
+	if err != nil {
+		return b, err
+	}
+	last := info["last-generated-id"]
+	id, err := last.ToString()
+	if err != nil {
+		return b, fmt.Errorf("XINFO STREAM: last-generated-id: %w", err)
+	}
+	end, ok := parseID(id)
+	if !ok {
+		return b, fmt.Errorf("XINFO STREAM: %q is no entry id", id)
+	}
+	if !end.IsZero() {
+		end = end.Succ()
+	}
+	b = driver.Bound{First: end, Next: end}
+	first := info["first-entry"]
+	if first.IsNil() {
+		return b, nil
+	}
+	entry, err := first.ToArray()
+	if err != nil || len(entry) == 0 {
+		return b, fmt.Errorf("XINFO STREAM: first-entry: %w", err)
+	}
+	if id, err = entry[0].ToString(); err != nil {
+		return b, fmt.Errorf("XINFO STREAM: first-entry: %w", err)
+	}
+	if b.First, ok = parseID(id); !ok {
+		return b, fmt.Errorf("XINFO STREAM: %q is no entry id", id)
+	}
+	return b, nil
+}
+
+// Ping asks a server for an answer and returns ErrUnavailable, or ErrDenied,
+// within the connect time-out when there is none.
+func (c *client) Ping(ctx context.Context) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.o.ConnectTimeout)
+	defer cancel()
+	rc, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	answers, err := c.ask(ctx, rc, rc.B().Ping().Build())
+	if err != nil {
+		return err
+	}
+	return c.failure("", driver.Shard{}, answers[0].Error())
+}

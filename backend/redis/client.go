@@ -1,0 +1,179 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/redis/rueidis"
+
+	"github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// The schemes of this backend's URLs.
+const (
+	Scheme            = "redis"
+	SchemeTLS         = "rediss"
+	SchemeUnix        = "redis+unix"
+	SchemeSentinel    = "redis+sentinel"
+	SchemeSentinelTLS = "rediss+sentinel"
+)
+
+// Opener opens URLs such as redis://host:6379. It needs no initialisation.
+type Opener struct{}
+
+// Open opens the servers that u names, see [OpenDriver].
+func (Opener) Open(ctx context.Context, u driver.URL) (driver.Driver, error) {
+	return OpenDriver(ctx, u, Options{})
+}
+
+// Open opens the servers of a URL without streams, such as
+// redis://localhost:6379/?db=1. What the query says goes before o. It does not
+// need a live server, see the package's documentation.
+func Open(ctx context.Context, url string, o Options) (*seastreamer.Streamer, error) {
+	u, err := driver.ParseBroker(url)
+	if err != nil {
+		return nil, err
+	}
+	d, err := OpenDriver(ctx, u, o)
+	if err != nil {
+		return nil, err
+	}
+	return seastreamer.New(d, o.Options), nil
+}
+
+// OpenDriver opens the servers that u names. What the query of u says goes
+// before o. It checks options and reads the files they name, and does not talk
+// to a server.
+//
+// The driver is also an interface{ Ping(context.Context) error }, which says
+// whether a server answers.
+func OpenDriver(_ context.Context, u driver.URL, o Options) (driver.Driver, error) {
+	op := "open " + u.Broker().String()
+	o, err := o.merged(u)
+	c := &client{o: o}
+	if err == nil {
+		err = c.address(u)
+	}
+	if err != nil {
+		return nil, &driver.Error{Op: op, Kind: driver.ErrInvalid, Err: err}
+	}
+	if c.log = o.Logger; c.log == nil {
+		c.log = slog.Default()
+	}
+	c.life, c.end = context.WithCancel(context.Background())
+	return c, nil
+}
+
+// client is the driver. It has one rueidis client, which all consumers and
+// producers share and which is made when somebody first needs it: opening does
+// not need a live server.
+type client struct {
+	o        Options
+	log      *slog.Logger
+	nodes    []string // host:port, or one path
+	unix     bool
+	sentinel bool
+
+	life context.Context // ends with Close
+	end  context.CancelFunc
+	work sync.WaitGroup // what goes on in the background, such as commands that were given up
+
+	mu         sync.Mutex
+	closed     bool
+	rc         rueidis.Client // nil until a server has answered
+	connecting *attempt       // nil where nobody tries
+}
+
+// Features says what Redis can do.
+func (c *client) Features() driver.Features {
+	return driver.Features{
+		Backend: Scheme, Ack: driver.AckMessage, AckTimeout: c.o.AckTimeout,
+		SeekSeq: true, SeekTime: true, Shards: true, Keys: true, Headers: true, Tombstones: true,
+		Timestamps: true, TimeUnit: 1,
+		Durabilities: []driver.Durability{driver.AtLeastOnce, driver.AtMostOnce, driver.ExactlyOnce},
+		Classes:      []driver.Class{driver.ClassNone, driver.ClassMemory, driver.ClassProcess, driver.ClassSynced, driver.ClassReplicated},
+		Dedup:        driver.Dedup{Retry: true},
+		MaxRecord:    c.o.MaxRecord,
+		Autocreate:   !c.o.NoAutocreate,
+		Needs:        "Redis from 6.2, for exact gaps 7.0",
+	}
+}
+
+// Consumer begins to read.
+func (c *client) Consumer(ctx context.Context, cfg driver.ConsumerConfig) (driver.Consumer, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if cfg.Group != "" {
+		return nil, driver.Errorf(errors.ErrUnsupported, "", "groups on Redis are not there yet")
+	}
+	return nil, driver.Errorf(errors.ErrUnsupported, "", "reading from Redis is not there yet")
+}
+
+// Producer opens a producer.
+func (c *client) Producer(ctx context.Context, cfg driver.ProducerConfig) (driver.Producer, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return nil, driver.Errorf(errors.ErrUnsupported, "", "writing to Redis is not there yet")
+}
+
+// As gives the rueidis.Client underneath, for commands of your own, once a
+// server has answered, or an interface{ Ping(context.Context) error }.
+func (c *client) As(target any) bool {
+	switch t := target.(type) {
+	case *rueidis.Client:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.rc == nil {
+			return false
+		}
+		*t = c.rc
+	case *interface{ Ping(context.Context) error }:
+		*t = c
+	default:
+		return false
+	}
+	return true
+}
+
+// Close ends the connections.
+func (c *client) Close(ctx context.Context) error {
+	c.mu.Lock()
+	closed, rc := c.closed, c.rc
+	c.closed = true
+	c.mu.Unlock()
+	if closed {
+		return nil
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.end()
+		if rc != nil {
+			rc.Close()
+		}
+		c.work.Wait()
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+var errClosed = &driver.Error{Kind: driver.ErrClosed, Err: errors.New("the connection is closed")}
+
+// check refuses what comes after Close.
+func (c *client) check() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return errClosed
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/rueidis"
+)
+
+// rueidis panics where keys of one command are in different slots, and has
+// done so when a cluster was down. Callers check slots first; what is left
+// becomes an error here, whose outcome is not known.
+
+// guarded is a client whose calls do not panic.
+type guarded struct{ rueidis.Client }
+
+func (g guarded) Do(ctx context.Context, cmd rueidis.Completed) (r rueidis.RedisResult) {
+	defer recovered(func(err error) { r = rueidis.NewErrorResult(err) })
+	return g.Client.Do(ctx, cmd)
+}
+
+func (g guarded) DoMulti(ctx context.Context, cmds ...rueidis.Completed) (rs []rueidis.RedisResult) {
+	defer recovered(func(err error) { rs = failed(len(cmds), err) })
+	return g.Client.DoMulti(ctx, cmds...)
+}
+
+func (g guarded) Dedicate() (d rueidis.DedicatedClient, release func()) {
+	d, release = g.Client.Dedicate()
+	return guardedConn{d}, release
+}
+
+// guardedConn is a dedicated connection whose calls do not panic.
+type guardedConn struct{ rueidis.DedicatedClient }
+
+func (g guardedConn) Do(ctx context.Context, cmd rueidis.Completed) (r rueidis.RedisResult) {
+	defer recovered(func(err error) { r = rueidis.NewErrorResult(err) })
+	return g.DedicatedClient.Do(ctx, cmd)
+}
+
+func (g guardedConn) DoMulti(ctx context.Context, cmds ...rueidis.Completed) (rs []rueidis.RedisResult) {
+	defer recovered(func(err error) { rs = failed(len(cmds), err) })
+	return g.DedicatedClient.DoMulti(ctx, cmds...)
+}
+
+func failed(n int, err error) []rueidis.RedisResult {
+	rs := make([]rueidis.RedisResult, n)
+	for i := range rs {
+		rs[i] = rueidis.NewErrorResult(err)
+	}
+	return rs
+}
+
+// recovered turns a panic of the caller's callee into an error.
+func recovered(set func(error)) {
+	if p := recover(); p != nil {
+		set(fmt.Errorf("%w: %v", errPanic, p))
+	}
+}
