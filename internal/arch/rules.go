@@ -81,7 +81,11 @@ var rules = []rule{
 	{
 		Why: "tools for tests stay in tests",
 		To:  []string{"go.uber.org/goleak", "github.com/google/go-cmp/...", "pgregory.net/rapid", "testing", "testing/..."},
-		By:  []string{"./driver/drivertest"},
+		By:  []string{"./driver/drivertest", "./internal/redistest"},
+	},
+	{
+		Why: "real servers are for tests",
+		To:  []string{"./internal/redistest"},
 	},
 	{
 		Why:   "no cgo: one static binary for every system",

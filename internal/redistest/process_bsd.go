@@ -1,0 +1,9 @@
+//go:build unix && !linux
+
+package redistest
+
+import "syscall"
+
+// dieWithParent can promise nothing here: only Linux ties a child's life to
+// its parent's. A server whose parent was killed must be ended by hand.
+func dieWithParent() *syscall.SysProcAttr { return ownGroup() }
