@@ -2,6 +2,8 @@ package seastreamer
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -138,7 +140,8 @@ type seekCommand struct {
 // Seek moves the shards given, or all that the consumer reads, to another
 // place. Prefetched messages of them are dropped, and acknowledgements of what
 // was delivered before have no effect any more. With a group the new position
-// is stored at the next commit.
+// is stored at the next commit; a group that keeps a verdict per message
+// (Features.Ack) cannot be moved by its members.
 func (c *Consumer) Seek(ctx context.Context, to Start, shards ...Shard) error {
 	f := c.owner.Features()
 	if err := check("seek", f.Backend, []need{
@@ -146,6 +149,9 @@ func (c *Consumer) Seek(ctx context.Context, to Start, shards ...Shard) error {
 		{"a Start", to.At == driver.AtTime, f.SeekTime, "seeking by time"},
 	}); err != nil {
 		return err
+	}
+	if c.settler != nil {
+		return &Error{Op: "seek", Kind: errors.ErrUnsupported, Err: fmt.Errorf("%s keeps a verdict per message of a group and no position: moving a group is administration, or read without a group", f.Backend)}
 	}
 	c.seeking.Lock()
 	defer c.seeking.Unlock()

@@ -31,10 +31,16 @@ type Batch struct {
 	// AckOnDelivery. The loop stores it for each message without a lock, and
 	// commits load it.
 	passed atomic.Int32
-	// acked has a bit for each message that Ack has done, and ackedUpTo is the
-	// index of the first without. Under w.mu.
+	// acked has a bit for each message that Ack, or a Nack to the broker, has
+	// done, and ackedUpTo is the index of the first without. Under w.mu.
 	acked     []uint64
 	ackedUpTo int32
+
+	// For verdicts, see settle.go.
+	told   int32        // index up to which passed was turned into verdicts; under w.mu
+	stored int32        // messages whose verdict is stored; under w.mu
+	seen   atomic.Int32 // index up to which the application has seen them, where passed does not say it
+	since  time.Time    // when it was fetched or extended; under w.mu or the queue's
 
 	pos      int32 // where the next range begins; the loop's own
 	released bool  // by the application; under w.mu
@@ -69,7 +75,7 @@ func views(d driver.Batch, into []*Batch) []*Batch {
 	large := bytes > maxViewBytes && bytes/int(n) > maxViewBytes/maxViewLen
 	for from := int32(0); ; {
 		b := next
-		b.d, b.src, b.from, b.start, b.pos, b.ackedUpTo = d, src, from, from, from, from
+		b.d, b.src, b.from, b.start, b.pos, b.ackedUpTo, b.told = d, src, from, from, from, from, from
 		b.passed.Store(from)
 		to := min(n, from+maxViewLen)
 		if large {
@@ -152,6 +158,12 @@ func (b *Batch) undone() int32 {
 		return b.ackedUpTo
 	}
 	return b.passed.Load()
+}
+
+// hasVerdict reports whether setAcked has marked the message. Under w.mu.
+func (b *Batch) hasVerdict(i int32) bool {
+	n := i - b.from
+	return i < b.ackedUpTo || b.acked != nil && b.acked[n/64]&(1<<(n%64)) != 0
 }
 
 // setAcked marks one message and reports whether it was not marked before.

@@ -57,17 +57,16 @@ func (c *Consumer) unsettled() bool {
 
 // Commit stores the group's progress now and returns it; without a group it
 // only returns it, for you to store. The checkpoint has every shard that the
-// consumer reads.
+// consumer reads. It is nil where a group's progress is not a position but a
+// verdict per message (Features.Ack): then the verdicts are stored.
 func (c *Consumer) Commit(ctx context.Context) (Checkpoint, error) {
 	if c.isClosed() {
 		return nil, &Error{Op: "commit", Kind: ErrClosed}
 	}
-	c.mu.Lock()
-	ws := make([]*window, 0, len(c.windows))
-	for _, w := range c.windows {
-		ws = append(ws, w)
+	if c.settler != nil {
+		return nil, wrap("commit", Shard{}, c.commit(ctx, nil))
 	}
-	c.mu.Unlock()
+	ws := c.allWindows()
 	at := make(Checkpoint, len(ws))
 	for _, w := range ws {
 		at[w.shard] = w.position()
@@ -88,6 +87,9 @@ func (c *Consumer) commit(ctx context.Context, only map[Shard]*window) error {
 		defer func() { <-c.committing }()
 	case <-ctx.Done():
 		return stopped(ctx, "commit", nil)
+	}
+	if c.settler != nil {
+		return c.settle(ctx)
 	}
 	c.mu.Lock()
 	d := c.d

@@ -19,7 +19,8 @@ const (
 	// handed to other goroutines.
 	AckOnAdvance AckMode = iota
 	// AckExplicit: only Ack does, in any order and from any goroutine. At
-	// least once.
+	// least once. Where a group keeps a verdict per message, no more than ten
+	// thousand messages are out without one at a time.
 	AckExplicit
 	// AckOnDelivery: a batch is acknowledged and, with a group, committed
 	// before its first message is handed over. At most once.
@@ -51,7 +52,9 @@ type ConsumerConfig struct {
 	OnGap     GapPolicy
 	Isolation Isolation
 	// CommitEvery is how often a group's progress is stored; zero is one
-	// second, negative leaves it to Commit and Close.
+	// second, negative leaves it to Commit and Close. Verdicts per message
+	// (Features.Ack) are stored as soon as there are a thousand, and a Nack at
+	// once.
 	CommitEvery time.Duration
 	// RevokeTimeout is how long a shard that goes to another member waits for
 	// the loop body; zero is five seconds.
@@ -130,6 +133,8 @@ func (c *ConsumerConfig) check(f Features) error {
 		{"Group", c.Group != "", f.Ack != driver.AckNone, "consumer groups"},
 		{"Start", c.Start.At == driver.AtSeq, f.SeekSeq, "seeking by sequence"},
 		{"Start", c.Start.At == driver.AtTime, f.SeekTime, "seeking by time"},
+		{"Assigned", c.Assigned != nil && c.Group != "", f.Ack != driver.AckMessage, "groups that hand out shards"},
+		{"Revoked", c.Revoked != nil && c.Group != "", f.Ack != driver.AckMessage, "groups that hand out shards"},
 		{"Isolation", c.Isolation != Committed, f.Isolation, "uncommitted messages"},
 	})
 }

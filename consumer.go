@@ -17,11 +17,13 @@ import (
 // that commits, plus the backend's; the loop runs on the caller's. Its methods
 // may be called from any goroutine, but only one loop runs at a time.
 type Consumer struct {
-	owner *Streamer
-	cfg   ConsumerConfig
-	d     driver.Consumer
-	mon   monitor
-	queue *prefetch
+	owner      *Streamer
+	cfg        ConsumerConfig
+	d          driver.Consumer
+	settler    driver.Settler // d, with a group that wants a verdict per message
+	ackTimeout time.Duration  // of the backend, with a settler
+	mon        monitor
+	queue      *prefetch
 
 	life      context.Context // ends when the consumer is closed
 	end       context.CancelFunc
@@ -40,11 +42,14 @@ type Consumer struct {
 	gens       uint64
 	closed     bool
 	looping    bool
+	idle       bool          // no loop ran at the last tick of extend
 	inBody     *window       // whose message or batch the loop body has
 	bodyLeft   chan struct{} // closed when the body is done with it; nil unless somebody waits
 	unfinished int           // shards of Until that have not reached it
 	finished   map[Shard]bool
 
+	given      atomic.Int32  // verdicts that are not stored yet
+	hurry      chan struct{} // capacity 1: they are many, or one is urgent
 	moved      chan struct{} // capacity 1: there may be progress to store
 	committing chan struct{} // capacity 1: who is in it commits; never waited for under a window's lock
 
@@ -59,7 +64,7 @@ func openConsumer(ctx context.Context, s *Streamer, cfg ConsumerConfig) (*Consum
 		cfg.RevokeTimeout = 5 * time.Second
 	}
 	c := &Consumer{owner: s, cfg: cfg, mon: s.mon, queue: newPrefetch(cfg.MaxBytes), windows: map[Shard]*window{},
-		moved: make(chan struct{}, 1), committing: make(chan struct{}, 1), unfinished: len(cfg.Until), finished: map[Shard]bool{}}
+		moved: make(chan struct{}, 1), hurry: make(chan struct{}, 1), committing: make(chan struct{}, 1), unfinished: len(cfg.Until), finished: map[Shard]bool{}}
 	c.life, c.end = context.WithCancel(context.Background())
 	d, err := s.d.Consumer(ctx, driver.ConsumerConfig{
 		Streams: cfg.Streams, Group: cfg.Group, Start: cfg.Start, Isolation: cfg.Isolation, MaxBytes: cfg.MaxBytes,
@@ -72,17 +77,39 @@ func openConsumer(ctx context.Context, s *Streamer, cfg ConsumerConfig) (*Consum
 	c.mu.Lock()
 	c.d = d
 	c.mu.Unlock()
-	if _, ok := d.(driver.Committer); cfg.Group != "" && !ok {
+	if err := c.setAck(s.Features()); err != nil {
 		c.end()
-		return nil, errors.Join(fmt.Errorf("the driver of %s claims groups and its consumer cannot commit", s.Features().Backend), d.Close(ctx))
+		return nil, errors.Join(err, d.Close(ctx))
 	}
 	c.running.Add(1)
 	go c.fetchLoop()
-	if cfg.Group != "" && cfg.CommitEvery > 0 && cfg.Ack != AckOnDelivery {
+	switch {
+	case c.settler != nil:
+		c.running.Add(1)
+		go c.settleLoop()
+	case cfg.Group != "" && cfg.CommitEvery > 0 && cfg.Ack != AckOnDelivery:
 		c.running.Add(1)
 		go c.commitLoop()
 	}
 	return c, nil
+}
+
+// setAck finds out how the driver's consumer keeps the group's progress.
+func (c *Consumer) setAck(f Features) error {
+	if c.cfg.Group == "" {
+		return nil
+	}
+	ok := false
+	if f.Ack == driver.AckMessage {
+		c.settler, ok = c.d.(driver.Settler)
+		c.ackTimeout = f.AckTimeout
+	} else {
+		_, ok = c.d.(driver.Committer)
+	}
+	if !ok {
+		return fmt.Errorf("the driver of %s claims acknowledgement by %v and its consumer has no such method", f.Backend, f.Ack)
+	}
+	return nil
 }
 
 // Messages yields messages one at a time, and lastly at most one error. The
@@ -100,7 +127,7 @@ func (c *Consumer) Messages(ctx context.Context) iter.Seq2[Message, error] {
 			return
 		}
 		defer leave()
-		onAdvance := c.cfg.Ack == AckOnAdvance
+		onAdvance, explicit := c.cfg.Ack == AckOnAdvance, c.cfg.Ack == AckExplicit
 		for {
 			b, err := c.next(ctx)
 			if b == nil {
@@ -112,6 +139,9 @@ func (c *Consumer) Messages(ctx context.Context) iter.Seq2[Message, error] {
 			for i := b.pos; i < b.to; i++ {
 				if !onAdvance {
 					b.pos = i + 1 // a later range begins behind it, however this body ends
+				}
+				if explicit {
+					b.seen.Store(i + 1)
 				}
 				if !yield(Message{b, i}, nil) {
 					return
@@ -151,6 +181,7 @@ func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 			if c.cfg.Ack != AckOnAdvance {
 				b.pos = b.to
 			}
+			b.seen.Store(b.to)
 			if !yield(b, nil) {
 				return
 			}
@@ -170,6 +201,7 @@ func (c *Consumer) enter(ctx context.Context) (leave func(), err error) {
 		return nil, invalid("consume", "a loop over this consumer is running already")
 	}
 	c.looping = true
+	c.queue.resume()
 	stop := context.AfterFunc(ctx, func() { c.cut.Store(true) })
 	return func() {
 		stop()
@@ -248,10 +280,10 @@ func (c *Consumer) ignores(err error) bool {
 	c.mu.Lock()
 	w := c.windows[gap.Shard]
 	c.mu.Unlock()
-	if w != nil && c.cfg.OnGap == GapContinue {
+	if (w != nil || c.settler != nil) && c.cfg.OnGap == GapContinue {
 		c.mon.gap(gap)
 	}
-	return w == nil || c.cfg.OnGap == GapContinue
+	return w == nil && c.settler == nil || c.cfg.OnGap == GapContinue
 }
 
 // begin says that the loop body gets b next, unless b's shard has left.
@@ -261,6 +293,11 @@ func (c *Consumer) begin(ctx context.Context, b *Batch) (bool, error) {
 		// handed over, and the next range tries again.
 		if err := c.commit(ctx, nil); err != nil {
 			return false, wrap("commit before delivery", b.Shard(), err)
+		}
+	}
+	if b.w.settles {
+		if b.pos = b.w.firstOpen(b, b.pos); b.pos == b.to {
+			return false, nil // what was in hand when the last range ended was nacked
 		}
 	}
 	c.mu.Lock()
@@ -297,7 +334,8 @@ func (c *Consumer) isClosed() bool {
 }
 
 // Assignment lists the shards that the consumer reads now, in no particular
-// order.
+// order; where a group's broker hands out messages and not shards, those that
+// it has read from.
 func (c *Consumer) Assignment() []Shard {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -330,12 +368,14 @@ func (c *Consumer) Close(ctx context.Context) error {
 	}
 	c.end()
 	signal(c.queue.ready)
+	if c.settler != nil {
+		// Fetching has to end first: what it still brings is handed back too.
+		if c.awaitEnd(ctx) {
+			err = errors.Join(err, wrap("hand back", Shard{}, c.handBack(ctx)))
+		}
+	}
 	err = errors.Join(err, wrap("close consumer", Shard{}, c.d.Close(ctx)))
-	ended := make(chan struct{})
-	go func() { c.running.Wait(); close(ended) }()
-	select {
-	case <-ended:
-	case <-ctx.Done():
+	if !c.awaitEnd(ctx) {
 		return errors.Join(err, stopped(ctx, "close consumer", nil))
 	}
 	c.mu.Lock()
@@ -347,4 +387,16 @@ func (c *Consumer) Close(ctx context.Context) error {
 	}
 	c.queue.drop()
 	return err
+}
+
+// awaitEnd waits within ctx for the consumer's goroutines.
+func (c *Consumer) awaitEnd(ctx context.Context) bool {
+	ended := make(chan struct{})
+	go func() { c.running.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

@@ -13,6 +13,9 @@ type Observer struct {
 	Retry func(op string, err error, wait time.Duration)
 	// Commit: progress was stored, or not (it is tried again).
 	Commit func(at []Position, err error)
+	// Settle: verdicts on so many messages were stored, or not (they are given
+	// again).
+	Settle func(messages int, err error)
 	// Gap: messages are missing, and the consumer goes on behind them.
 	Gap func(*GapError)
 	// Assigned: the consumer now reads these shards, beginning there.
@@ -48,6 +51,15 @@ func (m monitor) commit(at []Position, err error) {
 	}
 	if m.o.Commit != nil {
 		m.o.Commit(at, err)
+	}
+}
+
+func (m monitor) settle(messages int, err error) {
+	if err != nil {
+		m.log.Warn("verdicts were not stored", "messages", messages, "error", err)
+	}
+	if m.o.Settle != nil {
+		m.o.Settle(messages, err)
 	}
 }
 

@@ -35,6 +35,8 @@ type prefetch struct {
 	again  []*Batch // redeliveries whose time has come; they go first
 	bytes  int      // of items and of held messages
 	nheld  int      // held messages
+	out    int      // messages fetched that have no verdict stored, where verdicts are wanted
+	paused bool     // nobody asks: fetch nothing until a loop begins
 	failed bool     // the last item is an error: fetch nothing before the loop has seen it
 	atEnd  bool     // a bounded source has ended, and the loop has seen it
 }
@@ -57,6 +59,9 @@ func (q *prefetch) push(b *Batch) {
 	q.mu.Lock()
 	q.items = append(q.items, item{b: b})
 	q.bytes += b.size
+	if b.w.settles {
+		q.out += b.Len()
+	}
 	q.mu.Unlock()
 	signal(q.ready)
 }
@@ -166,7 +171,56 @@ func (q *prefetch) pending() bool {
 func (q *prefetch) full() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.failed || q.bytes >= q.budget && len(q.items) > 0 || q.bytes >= 2*q.budget
+	return q.failed || q.paused || q.out >= maxUnsettled || q.bytes >= q.budget && len(q.items) > 0 || q.bytes >= 2*q.budget
+}
+
+// settled says that so many messages have their verdict.
+func (q *prefetch) settled(n int) {
+	q.mu.Lock()
+	q.out -= n
+	q.mu.Unlock()
+	signal(q.room)
+}
+
+// waiting are the messages that were fetched, or extended, before then and
+// wait for the loop; they count as extended from now on.
+func (q *prefetch) waiting(then, now time.Time) (rs []run) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, it := range q.items {
+		if b := it.b; b != nil && b.Len() > 0 && b.since.Before(then) {
+			b.since = now
+			rs = append(rs, run{b: b, from: b.from, to: b.to, verdict: driver.VerdictExtend})
+		}
+	}
+	return rs
+}
+
+// handBack takes all that waits for the loop, to be returned to the broker,
+// and stops fetching until resume.
+func (q *prefetch) handBack() (rs []run) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.paused = true
+	q.items = slices.DeleteFunc(q.items, func(it item) bool {
+		if it.b == nil {
+			return false
+		}
+		if it.b.Len() > 0 {
+			rs = append(rs, run{b: it.b, from: it.b.from, to: it.b.to, verdict: driver.VerdictReturn})
+		}
+		q.bytes -= it.b.size
+		q.out -= it.b.Len()
+		return true
+	})
+	return rs
+}
+
+func (q *prefetch) resume() {
+	q.mu.Lock()
+	q.paused = false
+	q.mu.Unlock()
+	signal(q.room)
 }
 
 // fetchLoop is the goroutine that calls the driver's Fetch and Seek. It ends
@@ -254,7 +308,12 @@ func (c *Consumer) sleep(d time.Duration) bool {
 // accept queues the views of one driver batch, unless its generation is over.
 func (c *Consumer) accept(vs []*Batch) {
 	c.mu.Lock()
-	w := c.windows[vs[0].d.Shard()]
+	shard := vs[0].d.Shard()
+	w := c.windows[shard]
+	if w == nil && c.settler != nil {
+		w = newWindow(c, Position{Shard: shard}, 0)
+		c.windows[shard] = w
+	}
 	c.mu.Unlock()
 	if w == nil || w.gen != vs[0].d.Gen() {
 		for _, b := range vs {
@@ -262,8 +321,12 @@ func (c *Consumer) accept(vs []*Batch) {
 		}
 		return
 	}
+	var now time.Time
+	if w.settles {
+		now = time.Now()
+	}
 	for _, b := range vs {
-		b.w = w
+		b.w, b.since = w, now
 		c.queue.push(b)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/seastreamer/seastreamer/driver"
 )
 
 // A window holds what was delivered of one shard in one generation and is not
@@ -18,6 +20,7 @@ type window struct {
 	shard    Shard
 	gen      uint64
 	explicit bool // AckExplicit
+	settles  bool // the backend wants verdicts, see settle.go
 	lost     chan struct{}
 
 	mu      sync.Mutex
@@ -28,6 +31,7 @@ type window struct {
 	stored  bool     // at least one commit has succeeded
 	last    Seq      // what it stored
 	held    map[Message]*held
+	given   []run         // verdicts to be stored, see settle.go
 	undone  int           // with AckExplicit: delivered messages that are not done
 	drained chan struct{} // closed when undone falls to 0; nil unless somebody waits
 }
@@ -41,7 +45,7 @@ type held struct {
 }
 
 func newWindow(c *Consumer, p Position, gen uint64) *window {
-	return &window{c: c, shard: p.Shard, gen: gen, at: p.Next, explicit: c.cfg.Ack == AckExplicit, lost: make(chan struct{})}
+	return &window{c: c, shard: p.Shard, gen: gen, at: p.Next, explicit: c.cfg.Ack == AckExplicit, settles: c.settler != nil, lost: make(chan struct{})}
 }
 
 // deliver takes a view into the window, unless that is dead or closing.
@@ -50,6 +54,10 @@ func (w *window) deliver(b *Batch) bool {
 	defer w.mu.Unlock()
 	if w.dead || w.closing {
 		return false
+	}
+	if w.settles && b.Len() == 0 {
+		b.settled = true
+		return true
 	}
 	w.queue = append(w.queue, b)
 	if w.explicit {
@@ -62,8 +70,11 @@ func (w *window) deliver(b *Batch) bool {
 	return true
 }
 
-// pop takes settled views off the front. Under mu.
+// pop takes settled views off the front, where a position is kept. Under mu.
 func (w *window) pop() {
+	if w.settles {
+		return
+	}
 	n := 0
 	for _, b := range w.queue {
 		if b.undone() < b.to || w.holds(b) >= 0 {
@@ -140,6 +151,9 @@ func (w *window) ackLocked(m Message) {
 		// of the advance.
 		m.b.passed.CompareAndSwap(m.i, m.i+1)
 	case m.b.setAcked(m.i):
+		if w.settles {
+			w.give(m.b, m.i, m.i+1, driver.VerdictAck, time.Time{})
+		}
 		w.undone--
 		if w.undone == 0 && w.drained != nil {
 			close(w.drained)
@@ -164,6 +178,11 @@ func (w *window) free(m Message, h *held) {
 // view of which the loop has passed everything.
 func (w *window) advance(b *Batch) {
 	if b.of == nil {
+		if w.settles {
+			w.mu.Lock()
+			w.collect(b)
+			w.mu.Unlock()
+		}
 		return // passed says it already
 	}
 	// A redelivered message is done, unless the body nacked it once more.
@@ -183,6 +202,13 @@ func (w *window) nack(m Message, after time.Duration) {
 	}
 	if m.b.of != nil {
 		m.b = m.b.of
+	}
+	if w.settles {
+		// Handed back for good: the broker delivers it again, to anybody.
+		if !w.isDone(m) && m.b.setAcked(m.i) {
+			w.give(m.b, m.i, m.i+1, driver.VerdictNack, time.Now().Add(max(after, 0)))
+		}
+		return
 	}
 	h := w.held[m]
 	if h == nil {
@@ -205,14 +231,7 @@ func (w *window) nack(m Message, after time.Duration) {
 
 // isDone reports whether a message that is not held is done. Under mu.
 func (w *window) isDone(m Message) bool {
-	if !w.explicit {
-		return m.i < m.b.passed.Load()
-	}
-	if m.b.acked == nil {
-		return m.i < m.b.ackedUpTo
-	}
-	n := m.i - m.b.from
-	return m.i < m.b.ackedUpTo || m.b.acked[n/64]&(1<<(n%64)) != 0
+	return m.b.hasVerdict(m.i) || !w.explicit && m.i < m.b.passed.Load()
 }
 
 // redeliver queues a nacked message whose time has come as a batch of one.
@@ -285,6 +304,7 @@ func (w *window) kill() {
 		b.unrefIfDone()
 	}
 	w.queue = nil
+	w.given = nil
 	if w.drained != nil {
 		close(w.drained)
 		w.drained = nil
@@ -304,7 +324,10 @@ func (w *window) toCommit() (Position, bool) {
 
 // unsettled reports whether there is, or may be, something to store.
 func (w *window) unsettled() bool {
-	_, moved := w.toCommit()
+	moved := false
+	if !w.settles {
+		_, moved = w.toCommit()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return moved || len(w.queue) > 0
