@@ -196,12 +196,17 @@ func (q *prefetch) waiting(then, now time.Time) (rs []run) {
 	return rs
 }
 
-// handBack takes all that waits for the loop, to be returned to the broker,
-// and stops fetching until resume.
+// pause stops fetching until resume.
+func (q *prefetch) pause() {
+	q.mu.Lock()
+	q.paused = true
+	q.mu.Unlock()
+}
+
+// handBack takes all that waits for the loop, to be returned to the broker.
 func (q *prefetch) handBack() (rs []run) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.paused = true
 	q.items = slices.DeleteFunc(q.items, func(it item) bool {
 		if it.b == nil {
 			return false

@@ -293,6 +293,10 @@ func (c *Consumer) extend() {
 		rs = append(rs, w.working(then, now)...)
 	}
 	if idle {
+		c.queue.pause()
+		if cancel := c.interrupt.Load(); cancel != nil {
+			(*cancel)() // a Fetch that waits would draw again what goes back
+		}
 		rs = append(rs, c.queue.handBack()...)
 	} else {
 		rs = append(rs, c.queue.waiting(then, now)...)

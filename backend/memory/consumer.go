@@ -52,6 +52,9 @@ func (d *client) Consumer(ctx context.Context, c driver.ConsumerConfig) (driver.
 	if c.MaxBytes <= 0 {
 		c.MaxBytes = 1 << 20
 	}
+	if c.Group != "" && d.o.AckTimeout > 0 {
+		return d.store.pool(c.Group).join(d, c, shards), nil
+	}
 	m := &consumer{d: d, c: c, shards: shards, wake: make(chan struct{}, 1), closing: make(chan struct{})}
 	if c.Group != "" {
 		m.join(d.store.group(c.Group))

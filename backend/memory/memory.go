@@ -15,9 +15,13 @@ import (
 type Options struct {
 	seastreamer.Options // observer and logger of what Open returns
 
-	Shards    int // of streams that this driver creates; zero is 1
-	Retain    int // messages that a shard of such a stream keeps; zero keeps all
-	MaxRecord int // bytes of key, value and headers; zero is 1 MiB
+	Shards int // of streams that this driver creates; zero is 1
+	Retain int // messages that a shard of such a stream keeps; zero keeps all
+	// AckTimeout, where it is not zero, makes groups keep a verdict per message
+	// in place of a position per shard: what has none for so long is delivered
+	// again.
+	AckTimeout time.Duration
+	MaxRecord  int // bytes of key, value and headers; zero is 1 MiB
 }
 
 func (o Options) withDefaults() Options {
@@ -62,7 +66,7 @@ func (Opener) Open(ctx context.Context, u driver.URL) (driver.Driver, error) {
 }
 
 // OpenDriver opens the store that u names, or a new one where u names none.
-// What the query of u says (shards, retain, max_record) goes before o.
+// What the query of u says (shards, retain, ack_timeout, max_record) goes before o.
 func OpenDriver(_ context.Context, u driver.URL, o Options) (driver.Driver, error) {
 	op := "open " + u.Broker().String()
 	if u.User != nil || len(u.Nodes) > 1 {
@@ -71,6 +75,7 @@ func OpenDriver(_ context.Context, u driver.URL, o Options) (driver.Driver, erro
 	q := u.Options()
 	o.Shards = q.Int("shards", o.Shards)
 	o.Retain = q.Int("retain", o.Retain)
+	o.AckTimeout = q.Duration("ack_timeout", o.AckTimeout)
 	o.MaxRecord = int(q.Size("max_record", int64(o.MaxRecord)))
 	if err := q.Err(); err != nil {
 		return nil, &driver.Error{Op: op, Kind: driver.ErrInvalid, Err: err}
@@ -101,9 +106,14 @@ func (d *client) As(target any) bool {
 }
 
 func (d *client) Features() driver.Features {
+	ack := driver.AckPosition
+	if d.o.AckTimeout > 0 {
+		ack = driver.AckMessage
+	}
 	return driver.Features{
 		Backend:      "memory",
-		Ack:          driver.AckPosition,
+		Ack:          ack,
+		AckTimeout:   d.o.AckTimeout,
 		SeekSeq:      true,
 		SeekTime:     true,
 		Shards:       true,

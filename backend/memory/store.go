@@ -15,11 +15,12 @@ type Store struct {
 	mu      sync.RWMutex
 	streams map[string]*stream
 	groups  map[string]*group
+	pools   map[string]*pool
 }
 
 // NewStore is an empty store.
 func NewStore() *Store {
-	return &Store{streams: make(map[string]*stream), groups: make(map[string]*group)}
+	return &Store{streams: make(map[string]*stream), groups: make(map[string]*group), pools: make(map[string]*pool)}
 }
 
 // stream is immutable but for the counter.

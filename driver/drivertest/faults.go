@@ -18,6 +18,7 @@ const (
 	OpFetch    Op = "fetch"
 	OpSeek     Op = "seek"
 	OpCommit   Op = "commit"
+	OpSettle   Op = "settle"
 	OpProduce  Op = "produce"
 	OpFlush    Op = "flush"
 )
@@ -118,8 +119,11 @@ func (d *faulty) Consumer(ctx context.Context, c driver.ConsumerConfig) (driver.
 		return nil, err
 	}
 	fc := &faultyConsumer{inner, d}
-	if _, ok := inner.(driver.Committer); ok {
+	switch inner.(type) {
+	case driver.Committer:
 		return &faultyCommitter{fc}, nil
+	case driver.Settler:
+		return &faultySettler{fc}, nil
 	}
 	return fc, nil
 }
@@ -168,6 +172,12 @@ type faultyCommitter struct{ *faultyConsumer }
 
 func (c *faultyCommitter) Commit(ctx context.Context, at []driver.Position) error {
 	return c.d.do(ctx, OpCommit, func() error { return c.Consumer.(driver.Committer).Commit(ctx, at) })
+}
+
+type faultySettler struct{ *faultyConsumer }
+
+func (c *faultySettler) Settle(ctx context.Context, s []driver.Settlement) error {
+	return c.d.do(ctx, OpSettle, func() error { return c.Consumer.(driver.Settler).Settle(ctx, s) })
 }
 
 // faultyProducer calls the dones of all records in the order in which it took
