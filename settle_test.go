@@ -66,9 +66,11 @@ func equal(t *testing.T, what string, got, want any) {
 // in hand.
 func each(t *testing.T, c *seastreamer.Consumer, n int, body func(seastreamer.Message)) (got []string) {
 	t.Helper()
-	for m, err := range c.Messages(t.Context()) {
+	ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+	defer cancel()
+	for m, err := range c.Messages(ctx) {
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("after %q: %v", got, err)
 		}
 		got = append(got, fmt.Sprintf("%s %d", m.Value(), m.Attempt()))
 		if body != nil {
@@ -208,6 +210,7 @@ func TestWhatIsWorkedOnIsExtended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := verdicts(t, 3, nil)
 		slow := consumer(t, s, seastreamer.ConsumerConfig{Group: "g"})
+		synctest.Wait() // it has fetched all there is
 		other := consumer(t, s, seastreamer.ConsumerConfig{Group: "g"})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
@@ -292,7 +295,9 @@ func TestAckOnDeliverySettlesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, seen := verdicts(t, 3, nil)
 		c := consumer(t, s, seastreamer.ConsumerConfig{Group: "g", Ack: seastreamer.AckOnDelivery})
-		each(t, c, 1, func(seastreamer.Message) { equal(t, "settled before the first message", seen.all(), []string{"0s: 3 <nil>"}) })
+		each(t, c, 1, func(seastreamer.Message) {
+			equal(t, "settled before the first message", seen.all(), []string{"0s: 3 <nil>"})
+		})
 	})
 }
 
