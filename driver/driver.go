@@ -116,8 +116,10 @@ type Committer interface {
 //
 // Settle applies all verdicts, or an error says that some may not be applied:
 // the core then gives them again, together with later ones. Verdicts on
-// messages that this consumer no longer holds do nothing. Settle may be called
-// while Fetch runs, and by one goroutine at a time.
+// messages that this consumer no longer holds do nothing; an acknowledgement
+// may still count, since the message is done. Settle may be called while Fetch
+// runs, and by one goroutine at a time. What has no verdict when the consumer is
+// closed is delivered to others at once.
 type Settler interface {
 	Settle(ctx context.Context, s []Settlement) error
 }

@@ -2,8 +2,10 @@ package memory_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/seastreamer/seastreamer/backend/memory"
+	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/driver/drivertest"
 )
 
@@ -18,4 +20,13 @@ func TestReadingAllocatesNothingPerMessage(t *testing.T) {
 
 func Benchmark(b *testing.B) {
 	drivertest.Bench(b, drivertest.MemoryHarness(memory.NewStore()))
+}
+
+func TestConformanceWithVerdicts(t *testing.T) {
+	store := memory.NewStore()
+	h := drivertest.MemoryHarness(store)
+	h.Open = func(testing.TB) driver.Driver {
+		return store.Driver(memory.Options{AckTimeout: 500 * time.Millisecond})
+	}
+	drivertest.Run(t, h)
 }

@@ -96,7 +96,7 @@ func TestURLsThatAreRefused(t *testing.T) {
 	for url, want := range map[string]string{
 		"memory://a,b":         "one name",
 		"memory://me:pw@a":     "without a user",
-		"memory://a?shard=3":   "known are max_record, retain, shards",
+		"memory://a?shard=3":   "known are ack_timeout, max_record, retain, shards",
 		"memory://a?shards=-1": "whole number",
 		"memory://a/stream":    "names a stream",
 	} {

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -112,7 +113,8 @@ func (m *member) draw(into []driver.Batch) (_ []driver.Batch, wait time.Duration
 	now := time.Now()
 	budget := m.c.MaxBytes
 	for _, sh := range m.shards {
-		for seq, e := range p.out[sh] {
+		for _, seq := range slices.Sorted(maps.Keys(p.out[sh])) {
+			e := p.out[sh][seq]
 			if left := e.due.Sub(now); left > 0 {
 				if wait == 0 || left < wait {
 					wait = left

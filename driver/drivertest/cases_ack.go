@@ -32,7 +32,7 @@ var ackCases = []Case{
 	{
 		Topic: "ack", Name: "before leaving",
 		Sentence: "with AckOnAdvance it serves to acknowledge before leaving the loop",
-		Needs:    needsGroups,
+		Needs:    needsAnyGroup,
 		Run: func(t *T) {
 			s, g := t.Stream(1), t.Name()
 			t.Send(s, "a", "b", "c")
@@ -48,7 +48,7 @@ var ackCases = []Case{
 	{
 		Topic: "ack", Name: "panic does not",
 		Sentence: "a break, return or panic does not",
-		Needs:    needsGroups,
+		Needs:    needsAnyGroup,
 		Run: func(t *T) {
 			s, g := t.Stream(1), t.Name()
 			t.Send(s, "a", "b")
@@ -118,7 +118,7 @@ var ackCases = []Case{
 	{
 		Topic: "ack", Name: "what is not acknowledged comes again",
 		Sentence: "only Ack does, in any order and from any goroutine",
-		Needs:    needsGroups,
+		Needs:    needsAnyGroup,
 		Run: func(t *T) {
 			s, g := t.Stream(1), t.Name()
 			t.Send(s, "a", "b", "c")
@@ -163,7 +163,7 @@ var ackCases = []Case{
 	{
 		Topic: "ack", Name: "a batch as a whole",
 		Sentence: "asking for the next batch acknowledges the one before as a whole",
-		Needs:    needsGroups,
+		Needs:    needsAnyGroup,
 		Run: func(t *T) {
 			s, g := t.Stream(1), t.Name()
 			recs, want := numbered(s, 50)
@@ -217,7 +217,7 @@ var ackCases = []Case{
 	{
 		Topic: "ack", Name: "close commits",
 		Sentence: "Close commits what is done, leaves the group, and ends the consumer and its goroutines within ctx.",
-		Needs:    needsGroups,
+		Needs:    needsAnyGroup,
 		Run: func(t *T) {
 			s, g := t.Stream(1), t.Name()
 			t.Send(s, "a", "b", "c")

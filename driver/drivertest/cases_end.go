@@ -43,6 +43,18 @@ var featureCases = []Case{
 		},
 	},
 	{
+		Topic: "features", Name: "settler",
+		Sentence: "a verdict per message: its consumers are Settlers",
+		Needs:    needsAnyGroup,
+		Run: func(t *T) {
+			_, is := t.Consume(Group(t.Name(), t.Stream(1))).Consumer.(driver.Settler)
+			Equal(t, "a group's consumer is a Settler", is, t.F.Ack == driver.AckMessage)
+			if is && t.F.AckTimeout <= 0 {
+				t.Errorf("Features.AckTimeout is %v: the core could not extend", t.F.AckTimeout)
+			}
+		},
+	},
+	{
 		Topic: "features", Name: "no more and no less",
 		Sentence: "Features says what a backend can do.",
 		Run: func(t *T) {
@@ -253,7 +265,7 @@ var endCases = []Case{
 			inner := &T{TB: t.TB, H: t.H, F: t.F, name: t.name, driver: d}
 			inner.Send(s, "a", "b")
 			inner.Consume(Streams(s)).Wants("a", "b")
-			if t.F.Ack == driver.AckPosition {
+			if t.F.Ack != driver.AckNone {
 				inner.Consume(Group(t.Name(), s)).Wants("a", "b")
 			}
 			inner.close()

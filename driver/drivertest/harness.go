@@ -60,7 +60,7 @@ type Need func(f driver.Features, h Harness) string
 
 // Cases are all cases of the suite, by topic.
 func Cases() []Case {
-	return slices.Concat(sendCases, consumeCases, seekCases, groupCases, bytesCases, gapCases,
+	return slices.Concat(sendCases, consumeCases, seekCases, groupCases, settleCases, bytesCases, gapCases,
 		ackCases, loopCases, faultCases, featureCases, endCases, modelCases)
 }
 
@@ -144,6 +144,12 @@ func lacks(has bool, what string) string {
 
 func needsGroups(f driver.Features, _ Harness) string {
 	return lacks(f.Ack == driver.AckPosition, "groups with positions")
+}
+func needsVerdicts(f driver.Features, _ Harness) string {
+	return lacks(f.Ack == driver.AckMessage, "groups with a verdict per message")
+}
+func needsAnyGroup(f driver.Features, _ Harness) string {
+	return lacks(f.Ack != driver.AckNone, "groups")
 }
 func needsShards(f driver.Features, _ Harness) string     { return lacks(f.Shards, "shards") }
 func needsKeys(f driver.Features, _ Harness) string       { return lacks(f.Keys, "keys") }

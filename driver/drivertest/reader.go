@@ -21,6 +21,9 @@ type Msg struct {
 	Headers    []driver.Header
 	Gen        uint64
 	Attempt    int
+
+	of driver.Batch // for a verdict
+	at int
 }
 
 // A Reader reads through one consumer as the core does: a goroutine of its own
@@ -218,7 +221,7 @@ func (r *Reader) take(batches []driver.Batch, err error, cut bool) bool {
 func Copy(b driver.Batch) []Msg {
 	msgs := make([]Msg, b.Len())
 	for i := range msgs {
-		m := Msg{Shard: b.Shard(), Seq: b.Seq(i), Time: b.Time(i), Gen: b.Gen(), Attempt: b.Attempt(i),
+		m := Msg{of: b, at: i, Shard: b.Shard(), Seq: b.Seq(i), Time: b.Time(i), Gen: b.Gen(), Attempt: b.Attempt(i),
 			Key: bytes.Clone(b.Key(i)), Value: bytes.Clone(b.Value(i))}
 		for k, v := range b.Headers(i) {
 			m.Headers = append(m.Headers, driver.Header{Key: k, Value: bytes.Clone(v)})
@@ -378,6 +381,28 @@ func (r *Reader) Commit(stream string, index int32, next driver.Seq) {
 	r.t.Helper()
 	if err := r.TryCommit(stream, index, next); err != nil {
 		r.t.Fatalf("commit %s[%d] at %v: %v", stream, index, next, err)
+	}
+}
+
+// TrySettle gives a verdict on each message.
+func (r *Reader) TrySettle(v driver.Verdict, after time.Duration, msgs ...Msg) error {
+	r.t.Helper()
+	c, ok := r.Consumer.(driver.Settler)
+	if !ok {
+		r.t.Fatalf("Features.Ack is %v, but %T is no driver.Settler", r.t.F.Ack, r.Consumer)
+	}
+	s := make([]driver.Settlement, len(msgs))
+	for i, m := range msgs {
+		s[i] = driver.Settlement{Batch: m.of, From: m.at, To: m.at + 1, Verdict: v, After: after}
+	}
+	return c.Settle(r.t.Ctx(), s)
+}
+
+// Settle gives a verdict that can be given.
+func (r *Reader) Settle(v driver.Verdict, after time.Duration, msgs ...Msg) {
+	r.t.Helper()
+	if err := r.TrySettle(v, after, msgs...); err != nil {
+		r.t.Fatalf("%v of %q: %v", v, short(values(msgs)), err)
 	}
 }
 
