@@ -209,7 +209,7 @@ func parseID(s string) (driver.Seq, bool) {
 		d := uint64(s[i] - '0')
 		switch {
 		case d <= 9:
-			if *n > (1<<64-1-d)/10 {
+			if digits >= 19 && *n > (1<<64-1-d)/10 { // 19 digits always fit
 				return driver.Seq{}, false
 			}
 			*n = *n*10 + d
