@@ -36,8 +36,8 @@ func (c *client) Bounds(ctx context.Context, streams []string) (map[driver.Shard
 
 // find is discover where a missing stream is an error.
 func (c *client) find(ctx context.Context, stream string) (layout, error) {
-	if err := driver.CheckStream(stream); err != nil {
-		return layout{}, driver.Errorf(driver.ErrInvalid, "", "stream %q: %w", stream, err)
+	if err := c.checkName(stream); err != nil {
+		return layout{}, err
 	}
 	l, err := c.discover(ctx, stream)
 	if err == nil && !l.exists() {

@@ -3,8 +3,11 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -57,14 +60,38 @@ func OpenDriver(_ context.Context, u driver.URL, o Options) (driver.Driver, erro
 	if err == nil {
 		err = c.address(u)
 	}
-	if err != nil {
-		return nil, &driver.Error{Op: op, Kind: driver.ErrInvalid, Err: err}
-	}
 	if c.log = o.Logger; c.log == nil {
 		c.log = slog.Default()
 	}
+	if err == nil {
+		err = c.readFiles(op)
+	}
+	if err != nil {
+		return nil, &driver.Error{Op: op, Kind: driver.ErrInvalid, Err: err}
+	}
+	c.state.changed = make(chan struct{}, 1)
 	c.life, c.end = context.WithCancel(context.Background())
 	return c, nil
+}
+
+// readFiles finds out now what would fail at each connection.
+func (c *client) readFiles(op string) error {
+	if c.o.Insecure && c.o.TLSConfig == nil {
+		c.log.Warn(op + ": insecure: whoever answers is believed to be the server")
+	}
+	if c.o.TLS {
+		if _, err := c.o.tlsConfig(""); err != nil {
+			return err
+		}
+	}
+	for _, f := range []struct{ option, file string }{{"password_file", c.o.PasswordFile}, {"sentinel_password_file", c.o.SentinelPasswordFile}} {
+		if f.file != "" {
+			if _, err := readPassword(f.option, f.file); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // client is the driver. It has one rueidis client, which all consumers and
@@ -81,31 +108,52 @@ type client struct {
 	end  context.CancelFunc
 	work sync.WaitGroup // what goes on in the background, such as commands that were given up
 
+	numeric  atomic.Bool // we have warned of a stream whose name is a number
+	state    state
+	lastDial atomic.Pointer[dialError] // why the last connection failed; nil where it did not
+
 	mu         sync.Mutex
 	closed     bool
 	rc         rueidis.Client // nil until a server has answered
 	connecting *attempt       // nil where nobody tries
 }
 
-// Features says what Redis can do.
+// Features says what Redis can do. What the servers keep is known when one has
+// answered: before that, receipts may be of any class.
 func (c *client) Features() driver.Features {
-	return driver.Features{
+	f := driver.Features{
 		Backend: Scheme, Ack: driver.AckMessage, AckTimeout: c.o.AckTimeout,
 		SeekSeq: true, SeekTime: true, Shards: true, Keys: true, Headers: true, Tombstones: true,
-		Timestamps: true, TimeUnit: 1,
+		Timestamps: true, TimeUnit: time.Nanosecond,
 		Durabilities: []driver.Durability{driver.AtLeastOnce, driver.AtMostOnce, driver.ExactlyOnce},
-		Classes:      []driver.Class{driver.ClassNone, driver.ClassMemory, driver.ClassProcess, driver.ClassSynced, driver.ClassReplicated},
+		Classes:      []driver.Class{driver.ClassNone, driver.ClassMemory},
 		Dedup:        driver.Dedup{Retry: true},
 		MaxRecord:    c.o.MaxRecord,
 		Autocreate:   !c.o.NoAutocreate,
-		Needs:        "Redis from 6.2, for exact gaps 7.0",
+		Needs:        "Redis from 6.2 (from 7.0 for exact gaps, 7.2 for WAITAOF, 8.6 for IDMP)",
 	}
+	i := c.server()
+	if !i.known || i.class >= driver.ClassProcess {
+		f.Classes = append(f.Classes, driver.ClassProcess)
+	}
+	if !i.known || i.class >= driver.ClassSynced || c.o.Synced {
+		f.Classes = append(f.Classes, driver.ClassSynced)
+	}
+	if !i.known || c.o.Replicas > 0 {
+		f.Classes = append(f.Classes, driver.ClassReplicated)
+	}
+	return f
 }
 
 // Consumer begins to read.
 func (c *client) Consumer(ctx context.Context, cfg driver.ConsumerConfig) (driver.Consumer, error) {
 	if err := c.check(); err != nil {
 		return nil, err
+	}
+	for _, s := range cfg.Streams {
+		if err := c.checkName(s); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.Group != "" {
 		return nil, driver.Errorf(errors.ErrUnsupported, "", "groups on Redis are not there yet")
@@ -174,6 +222,18 @@ func (c *client) check() error {
 	defer c.mu.Unlock()
 	if c.closed {
 		return errClosed
+	}
+	return nil
+}
+
+// checkName refuses what cannot name a stream, and warns of what was perhaps
+// meant to be something else. It is called when a stream is first used.
+func (c *client) checkName(stream string) error {
+	if err := driver.CheckStream(stream); err != nil {
+		return driver.Errorf(driver.ErrInvalid, "", "stream %q: %w", stream, err)
+	}
+	if isShard(stream) && c.numeric.CompareAndSwap(false, true) {
+		c.log.Warn(fmt.Sprintf("stream %q is a key of database %d: a database is written ?db=%s", stream, c.o.DB, stream))
 	}
 	return nil
 }

@@ -2,21 +2,90 @@ package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"net"
+	"os"
+	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/redis/rueidis"
 
 	"github.com/seastreamer/seastreamer/driver"
 )
 
+// codes are the kinds of what servers answer, by the first word. What is not
+// listed has no kind.
+var codes = map[string]error{
+	"NOAUTH":    driver.ErrDenied,
+	"WRONGPASS": driver.ErrDenied,
+	"NOPERM":    driver.ErrDenied,
+	"DENIED":    driver.ErrDenied, // protected mode
+
+	"WRONGTYPE": driver.ErrInvalid,
+	"CROSSSLOT": driver.ErrInvalid,
+	"NOGROUP":   driver.ErrNotFound,
+
+	// The same command may succeed soon, on this or another node.
+	"MOVED":       driver.ErrUnavailable,
+	"ASK":         driver.ErrUnavailable,
+	"TRYAGAIN":    driver.ErrUnavailable,
+	"CLUSTERDOWN": driver.ErrUnavailable,
+	"READONLY":    driver.ErrUnavailable,
+	"LOADING":     driver.ErrUnavailable,
+	"MASTERDOWN":  driver.ErrUnavailable,
+	"NOREPLICAS":  driver.ErrUnavailable,
+	"BUSY":        driver.ErrUnavailable,
+	"UNBLOCKED":   driver.ErrUnavailable, // a blocked read whose server changed its role
+
+	// Somebody has to do something first.
+	"OOM":     driver.ErrUnavailable,
+	"MISCONF": driver.ErrUnavailable,
+}
+
+// answer is what a server said, if that is what err is about.
+func answer(err error) (*rueidis.RedisError, bool) {
+	var r *rueidis.RedisError
+	ok := errors.As(err, &r) && !r.IsNil()
+	return r, ok
+}
+
+// code is the first word of what a server said.
+func code(r *rueidis.RedisError) string {
+	word, _, _ := strings.Cut(r.Error(), " ")
+	return word
+}
+
+// temporary reports whether a server refused a command that may succeed when
+// it is sent again soon. It was not carried out.
+func temporary(err error) bool {
+	r, ok := answer(err)
+	if !ok {
+		return false
+	}
+	switch word := code(r); word {
+	case "OOM", "MISCONF":
+		return false
+	default:
+		return errors.Is(codes[word], driver.ErrUnavailable)
+	}
+}
+
+// notWritten reports whether a write that failed with err was certainly not
+// carried out: a server refused it, or it was never sent. Everything else, a
+// lost reply above all, leaves the outcome unknown.
+func notWritten(err error) bool {
+	if _, ok := answer(err); ok {
+		return true
+	}
+	var d *dialError
+	return errors.As(err, &d) || errors.Is(err, errClosed) || errors.Is(err, rueidis.ErrNoSlot) || errors.Is(err, rueidis.ErrNoAddr)
+}
+
 // failure is the error that a method returns: what a server or the way to it
 // said, as one line with a kind. Op is empty where the core knows better what
-// was tried, the shard zero where it is not about one.
+// was tried, the shard zero where it is not about one. A driver.Error stays
+// what it is.
 func (c *client) failure(op string, shard driver.Shard, err error) error {
 	if err == nil {
 		return nil
@@ -31,14 +100,31 @@ func (c *client) failure(op string, shard driver.Shard, err error) error {
 
 // keyFailure is failure where the command was about a key, whose name helps.
 func (c *client) keyFailure(op string, shard driver.Shard, key string, err error) error {
-	if r, ok := answer(err); ok && code(r) == "WRONGTYPE" {
-		return &driver.Error{Op: op, Shard: shard, Kind: driver.ErrInvalid, Err: fmt.Errorf("key %q on %s holds something else than a stream: choose another name, or delete the key", key, c.where())}
+	r, ok := answer(err)
+	if !ok {
+		return c.failure(op, shard, err)
 	}
-	return c.failure(op, shard, err)
+	var said string
+	switch code(r) {
+	case "WRONGTYPE":
+		said = fmt.Sprintf("key %q on %s is no stream: choose another name, or delete the key", key, c.where())
+	case "NOPERM":
+		said = fmt.Sprintf("%s does not allow %s to use key %q: %s", c.where(), c.who(), key, rest(r))
+	default:
+		return c.failure(op, shard, err)
+	}
+	return &driver.Error{Op: op, Shard: shard, Kind: codes[code(r)], Err: &answered{said, err}}
 }
 
 // describe is one line about err, and its kind.
 func (c *client) describe(err error) (kind, text error) {
+	if d := c.failedDial(err); d != nil {
+		var verify *tls.CertificateVerificationError
+		if errors.As(d.err, &verify) || isAlert(d.err) {
+			return driver.ErrDenied, d
+		}
+		return driver.ErrUnavailable, d
+	}
 	if r, ok := answer(err); ok {
 		return c.describeAnswer(r)
 	}
@@ -47,65 +133,149 @@ func (c *client) describe(err error) (kind, text error) {
 		return driver.ErrClosed, nil
 	case errors.Is(err, context.Canceled):
 		return nil, err
-	case errors.Is(err, context.DeadlineExceeded):
-		return driver.ErrUnavailable, fmt.Errorf("no answer from %s in time: %w", c.where(), err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return driver.ErrUnavailable, &answered{"no answer from " + c.where() + " in time", err}
 	case isEOF(err):
-		return driver.ErrUnavailable, fmt.Errorf("%s closed the connection", c.where())
+		return driver.ErrUnavailable, &answered{c.where() + " closed the connection", err}
+	case rueidis.IsRedisNil(err) && c.sentinel:
+		return driver.ErrNotFound, c.noMaster(err)
+	case rueidis.IsParseErr(err):
+		return driver.ErrUnavailable, &answered{c.where() + " does not answer as Redis does: is this the right port?", err}
 	case errors.Is(err, errPanic):
 		return driver.ErrUnknown, err
+	case errors.Is(err, rueidis.ErrNoSlot):
+		return driver.ErrUnavailable, &answered{c.where() + ": no node of the cluster serves the key's slot", err}
+	case err.Error() == "the redis role is not master":
+		return driver.ErrUnavailable, &answered{fmt.Sprintf("%s: the master %q that Sentinel names is none: a fail-over may be under way", c.where(), c.o.Master), err}
 	}
-	return driver.ErrUnavailable, err
+	return driver.ErrUnavailable, &answered{c.where() + ": " + err.Error(), err}
 }
 
-// codes are the kinds of what servers answer, by the first word.
-var codes = map[string]error{
-	"NOAUTH": driver.ErrDenied, "WRONGPASS": driver.ErrDenied, "NOPERM": driver.ErrDenied, "DENIED": driver.ErrDenied,
-	"WRONGTYPE": driver.ErrInvalid,
-	"MOVED":     driver.ErrUnavailable, "ASK": driver.ErrUnavailable, "TRYAGAIN": driver.ErrUnavailable,
-	"CLUSTERDOWN": driver.ErrUnavailable, "READONLY": driver.ErrUnavailable, "LOADING": driver.ErrUnavailable,
-	"MASTERDOWN": driver.ErrUnavailable, "NOREPLICAS": driver.ErrUnavailable, "BUSY": driver.ErrUnavailable,
-	"OOM": driver.ErrUnavailable, "MISCONF": driver.ErrUnavailable, "UNBLOCKED": driver.ErrUnavailable,
-	"NOGROUP": driver.ErrNotFound, "CROSSSLOT": driver.ErrInvalid,
+// answered is a clearer text for what was said, which still unwraps.
+type answered struct {
+	said string
+	err  error
 }
 
-func (c *client) describeAnswer(err *rueidis.RedisError) (kind, text error) {
-	return codes[code(err)], err
-}
+func (a *answered) Error() string { return a.said }
+func (a *answered) Unwrap() error { return a.err }
 
-// answer is what a server said, if that is what err is about.
-func answer(err error) (*rueidis.RedisError, bool) {
-	var r *rueidis.RedisError
-	ok := errors.As(err, &r) && !r.IsNil()
-	return r, ok
-}
-
-// code is the first word of what a server answered.
-func code(err *rueidis.RedisError) string {
-	word, _, _ := strings.Cut(err.Error(), " ")
-	return word
-}
-
-// temporary reports whether the same command may succeed soon, on the same or
-// another node.
-func temporary(err error) bool {
-	r, ok := answer(err)
-	return ok && errors.Is(codes[code(r)], driver.ErrUnavailable)
-}
-
-// notWritten reports whether a write that failed with err was certainly not
-// done: a server refused it, or it never left. Everything else, a lost reply
-// above all, leaves the outcome unknown.
-func notWritten(err error) bool {
-	if _, ok := answer(err); ok {
-		return true
+func (c *client) describeAnswer(r *rueidis.RedisError) (kind, text error) {
+	word := code(r)
+	kind = codes[word]
+	at, said := c.where(), ""
+	switch word {
+	case "WRONGPASS":
+		said = fmt.Sprintf("%s refuses %s: is the password right, and is there such a user? (Redis does not say which)", at, c.who())
+		if c.sentinel {
+			said += "; sentinels have sentinel_user and sentinel_password_file"
+		}
+	case "NOAUTH":
+		said = fmt.Sprintf("%s wants a password: write %s://user@host and give password_file", at, c.scheme())
+		if c.sentinel {
+			said = fmt.Sprintf("%s or its master %q wants a password: give sentinel_password_file for the one, password_file for the other", at, c.o.Master)
+		}
+	case "NOPERM":
+		said = fmt.Sprintf("%s does not allow %s to do this: %s", at, c.who(), rest(r))
+	case "DENIED":
+		said = fmt.Sprintf("%s is in protected mode and takes connections from its own host only: give it a password, or set protected-mode no", at)
+	case "OOM":
+		said = fmt.Sprintf("%s is full (maxmemory): trim with max_len or max_age, or give it more memory", at)
+	case "MISCONF":
+		said = fmt.Sprintf("%s cannot write to its disk and takes no more records: see its log (%s)", at, rest(r))
+	case "READONLY":
+		said = fmt.Sprintf("%s is a replica, which takes no writes: name the master, or its sentinels with %s://", at, SchemeSentinel)
+		if c.sentinel || c.server().cluster {
+			said = at + ": the server has just become a replica"
+		}
+	case "NOREPLICAS":
+		said = at + " has too few replicas at hand for its min-replicas-to-write"
+	case "LOADING":
+		said = at + " is reading its data and will answer soon"
+	case "CLUSTERDOWN":
+		said = fmt.Sprintf("%s: the cluster is down (%s)", at, rest(r))
+	case "MASTERDOWN":
+		said = at + " has lost its master"
+	case "BUSY":
+		said = at + " is busy with a script"
+	case "ERR":
+		if kind, said = c.describeOther(rest(r)); said == "" {
+			said = at + ": " + rest(r)
+		}
+	default:
+		said = at + ": " + word + " " + rest(r)
 	}
-	var op *net.OpError
-	return errors.Is(err, rueidis.ErrNoSlot) || errors.Is(err, rueidis.ErrNoAddr) || errors.Is(err, errClosed) || errors.As(err, &op) && op.Op == "dial"
+	return kind, &answered{said, r}
 }
 
-// isEOF reports whether the other side has ended the connection.
-func isEOF(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+// describeOther is about errors that have no word of their own.
+func (c *client) describeOther(text string) (kind error, said string) {
+	at := c.where()
+	lower := strings.ToLower(text)
+	has := func(part string) bool { return strings.Contains(lower, part) }
+	switch {
+	case has("max number of clients"):
+		return driver.ErrUnavailable, at + " has as many clients as it takes (maxclients)"
+	case has("select is not allowed in cluster mode"):
+		return driver.ErrInvalid, at + " is a cluster, which has no databases: leave out db"
+	case has("db index is out of range"), has("invalid db index"):
+		return driver.ErrInvalid, fmt.Sprintf("%s has no database %d: see its setting databases", at, c.o.DB)
+	case has("no such master"):
+		return driver.ErrNotFound, c.noMaster(nil).Error()
+	case has("cluster support disabled"):
+		return driver.ErrInvalid, at + ": these servers are no cluster: name one of them, or its sentinels with " + SchemeSentinel + "://"
+	case has("unknown command") && c.sentinel && has("sentinel"):
+		return driver.ErrInvalid, at + " is no Sentinel: write redis://, or use Sentinel's port (" + sentinelPort + ")"
+	case has("unknown command"), has("unknown subcommand"):
+		return errors.ErrUnsupported, fmt.Sprintf("%s does not know a command (%s): Redis %v or later is needed, and commands must not be renamed", at, text, oldest)
+	case has("exhausted the last possible id"):
+		return driver.ErrInvalid, at + ": the stream has used up its last entry id: somebody has written an entry with an id far in the future"
+	}
+	return nil, ""
 }
 
-func (c *client) where() string { return strings.Join(c.nodes, ",") }
+func (c *client) noMaster(err error) error {
+	return &answered{fmt.Sprintf("sentinel %s knows no master %q: see SENTINEL MASTERS for the name to give in master", c.where(), c.o.Master), err}
+}
+
+// rest is what a server said behind the first word, fit to be printed: it may
+// repeat what others have written.
+func rest(r *rueidis.RedisError) string {
+	_, text, _ := strings.Cut(r.Error(), " ")
+	text = strings.TrimSuffix(text[:min(len(text), 300)], ".")
+	if q := strconv.Quote(text); strings.ContainsRune(q, '\\') {
+		return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
+	}
+	return text
+}
+
+// failedDial is why no server could be reached, if that is what err is about:
+// it says so itself, or time ran out while connections failed.
+func (c *client) failedDial(err error) *dialError {
+	var d *dialError
+	if errors.As(err, &d) {
+		return d
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return c.lastDial.Load()
+	}
+	return nil
+}
+
+func (c *client) who() string {
+	if c.o.User == "" {
+		return `user "default"`
+	}
+	return fmt.Sprintf("user %q", c.o.User)
+}
+
+// scheme is how to write the same kind of URL.
+func (c *client) scheme() string {
+	switch {
+	case c.unix:
+		return SchemeUnix
+	case c.o.TLS:
+		return SchemeTLS
+	}
+	return Scheme
+}

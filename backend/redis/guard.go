@@ -29,6 +29,16 @@ func (g guarded) Dedicate() (d rueidis.DedicatedClient, release func()) {
 	return guardedConn{d}, release
 }
 
+// Nodes are guarded, too. There are none where rueidis has lost them all.
+func (g guarded) Nodes() (nodes map[string]rueidis.Client) {
+	defer recovered(func(error) { nodes = nil })
+	nodes = g.Client.Nodes()
+	for addr, n := range nodes {
+		nodes[addr] = guarded{n}
+	}
+	return nodes
+}
+
 // guardedConn is a dedicated connection whose calls do not panic.
 type guardedConn struct{ rueidis.DedicatedClient }
 

@@ -103,6 +103,9 @@ func (c *client) discover(ctx context.Context, stream string) (layout, error) {
 		}
 		return l, err
 	}
+	if c.o.Discover == "scan" {
+		return c.scan(ctx, rc, l)
+	}
 	// One round trip answers for the bare key and the first shards; streams
 	// with more of them take one more each time their number doubles.
 	keys := []string{c.o.bareKey(stream)}
