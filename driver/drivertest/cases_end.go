@@ -35,7 +35,7 @@ var featureCases = []Case{
 		Run: func(t *T) {
 			s := t.Stream(1)
 			c := Streams(s)
-			if t.F.Ack == driver.AckPosition {
+			if t.F.Ack != driver.AckNone {
 				c = Group(t.Name(), s)
 			}
 			_, is := t.Consume(c).Consumer.(driver.Committer)

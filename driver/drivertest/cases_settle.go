@@ -278,12 +278,12 @@ var settleCases = []Case{
 			s, g := t.Stream(1), t.Name()
 			r := t.Reader(nil, nil).Prepare(t.Open(), Group(g, s))
 			recs, want := numbered(s, 100)
+			w, ctx := t.Writer(), t.Ctx()
 			go func() {
 				for _, rec := range recs {
-					_ = t.Writer().Produce(t.Ctx(), rec, func(driver.Receipt, error) {}) // what is missing is found below
+					_ = w.Produce(ctx, rec, func(driver.Receipt, error) {}) // what is missing is found below
 				}
 			}()
-			t.Writer()
 			for len(r.msgs) < len(want) {
 				ctx, cancel := context.WithTimeout(t.Ctx(), 2*time.Millisecond)
 				batches, err := r.Fetch(ctx, nil)
