@@ -8,10 +8,9 @@ require (
 	github.com/twmb/franz-go v1.22.2
 	github.com/twmb/franz-go/pkg/kadm v1.19.0
 	github.com/twmb/franz-go/pkg/kmsg v1.15.0
+	go.uber.org/goleak v1.3.0
 	golang.org/x/sys v0.49.0
 )
-
-require go.uber.org/goleak v1.3.0 // indirect
 
 require (
 	github.com/klauspost/compress v1.20.3 // indirect
