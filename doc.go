@@ -1,5 +1,5 @@
 // Package seastreamer produces and consumes streams on any broker: Kafka and
-// Redpanda, a directory of files, the memory of the process. A program is
+// Redpanda, Redis Streams, a directory of files, the memory of the process. A program is
 // written against this package and opens the backend that a URL names.
 //
 //	s, err := kafka.Open(ctx, "kafka://localhost:9092", kafka.Options{}) // one backend, typed options
@@ -57,8 +57,10 @@
 // break, return or panic. That is one message at a time. Where speed counts
 // use AckExplicit, whose acknowledgements may come in any order and from any
 // goroutine, such as the callback of Enqueue. [Message.Nack] has a message
-// delivered again later while others pass; it holds the shard's position
-// meanwhile. It works on every backend.
+// delivered again later while others pass. It works on every backend: where a group's
+// progress is a position per shard (Kafka, files), the message holds it
+// meanwhile and comes back here; where it is a verdict per message (Redis), it
+// goes back to the broker and comes to any member.
 //
 // An error is yielded once, last. Temporary trouble is retried inside and told
 // to the [Observer]. When the context ends, its cause is yielded; when the

@@ -62,8 +62,10 @@ func (m Message) Ack() {
 
 // Nack says that the message could not be processed: it is delivered again
 // after the given time, as a batch of its own, while later messages pass. Until
-// it is done it holds the shard's position. It does nothing when the message
-// is done already, such as with AckOnDelivery.
+// it is done it holds the shard's position. Where a group keeps a verdict per
+// message (Features.Ack) it goes back to the broker, which delivers it to any
+// member. It does nothing when the message is done already, such as with
+// AckOnDelivery.
 func (m Message) Nack(after time.Duration) {
 	if m.b != nil {
 		m.b.w.nack(m, after)
