@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/seastreamer/seastreamer/e2e/apachekafka"
+	"github.com/seastreamer/seastreamer/internal/redistest"
 )
 
 // An environment is what the rows share: a broker, the sea binary, input files.
@@ -28,6 +29,10 @@ type environment struct {
 	err   error
 
 	topics int
+
+	redis    sync.Once
+	rs       *redistest.Servers
+	redisErr error
 }
 
 // broker is the address of an Apache Kafka of our own.
@@ -68,6 +73,9 @@ func (e *environment) close() {
 	}
 	if e.c != nil {
 		e.c.Stop()
+	}
+	if e.rs != nil {
+		e.rs.Stop()
 	}
 }
 

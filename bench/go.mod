@@ -6,6 +6,7 @@ module github.com/seastreamer/seastreamer/bench
 go 1.26.0
 
 require (
+	github.com/redis/rueidis v1.0.79
 	github.com/seastreamer/seastreamer v0.0.0
 	github.com/seastreamer/seastreamer/e2e v0.0.0
 	github.com/twmb/franz-go v1.22.2

@@ -4,8 +4,8 @@
 //	cd bench && go run .                     # everything, five pairs each
 //	cd bench && go run . -only kafka -n 100000 -pairs 3
 //
-// It starts an Apache Kafka of its own and needs kcat for the rows of the
-// shell.
+// It starts an Apache Kafka and a Redis of its own, and needs kcat for the rows
+// of the shell.
 package main
 
 import (
@@ -56,7 +56,7 @@ func run() error {
 
 	var results []result
 	var singles []single
-	for _, group := range []func(*environment) ([]pair, error){kafkaPairs, filePairs, shellPairs} {
+	for _, group := range []func(*environment) ([]pair, error){kafkaPairs, redisPairs, filePairs, shellPairs} {
 		pairs, err := group(env)
 		if err != nil {
 			return err
