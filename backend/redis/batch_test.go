@@ -47,7 +47,7 @@ func parsed(t testing.TB, reply []byte) (m rueidis.RedisMessage, err error) {
 	}()
 	rc, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: []string{"pipe"}, ForceSingleClient: true, DisableCache: true, DisableRetry: true, ConnWriteTimeout: 5 * time.Second,
-		Dialer: net.Dialer{KeepAlive: -1},
+		Dialer:    net.Dialer{KeepAlive: -1},
 		DialCtxFn: func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) { return here, nil },
 	})
 	if err != nil {

@@ -1,0 +1,436 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+const (
+	// blockFor is the BLOCK of every command that waits at the server. It is
+	// finite, so that a server which has forgotten that we wait (it was
+	// resharded, it was replaced) is asked again soon.
+	blockFor = 2 * time.Second
+	// deadAfter is how much later than BLOCK an answer may come. Then nobody is
+	// there, whatever the kernel thinks of the connection.
+	deadAfter = 3 * time.Second
+)
+
+// blockText is blockFor as an argument.
+var blockText = strconv.FormatInt(blockFor.Milliseconds(), 10)
+
+// waiter sends the commands of one goroutine that may wait at the server, over
+// a connection that nothing else uses, to the node that has its key. It opens
+// the connection when it needs it and opens another where that one has failed:
+// because the server or the way to it is gone, because the key has moved to
+// another node, or because the node is a master no more.
+//
+// The connection speaks RESP2, in which the streams of a reply come as a list
+// in the order of the command, and not as a map.
+//
+// do and close belong to one goroutine at a time; wake and cut may come from
+// any at any time.
+type waiter struct {
+	c   *client
+	key string // in a cluster it decides the node; all keys of a command are of its slot
+
+	// The rest of this block belongs to the goroutine that calls do.
+	addr   string    // of the node, where a redirection has named it
+	asking bool      // the node has the key and not yet its slot
+	failed int       // attempts in a row
+	after  time.Time // not to try again before
+
+	kick chan struct{} // ends the pause between two attempts
+
+	mu    sync.Mutex
+	conn  *dedicated // nil where there is none
+	turn  uint64     // odd while a command is at the server
+	woken bool       // a wake that no command has answered yet
+}
+
+// dedicated is one connection.
+type dedicated struct {
+	rueidis.DedicatedClient
+	node rueidis.Client // the same node, for CLIENT UNBLOCK
+	id   string         // the connection's id there; empty where the server does not tell
+	once sync.Once
+}
+
+func (c *client) newWaiter(key string) *waiter {
+	return &waiter{c: c, key: key, kick: make(chan struct{}, 1)}
+}
+
+// errWoken is what do returns when wake came before its commands were sent.
+var errWoken = errors.New("woken")
+
+// do sends commands as build makes them, pipelined, and returns an answer for
+// each. Build may be called again after a redirection; where it names keys they
+// are of the waiter's slot. The server may take until within to answer; a
+// command with BLOCK has blockFor of its own, so that it takes
+// blockFor+deadAfter.
+//
+// It returns
+//   - errWoken, where wake was called since the last do began;
+//   - the context's error where that ended first; what was sent is then cut off,
+//     which a group's read must not be (see wake);
+//   - ErrUnavailable where the node could not be reached, did not answer in
+//     time, or said that it cannot for now: nothing was read, and the next do
+//     tries again, after a pause that grows. The first answer decides;
+//   - another kind where the way to the server is closed or denied.
+//
+// Errors that are about the command, such as WRONGTYPE or NOGROUP, are in the
+// answers.
+func (w *waiter) do(ctx context.Context, within time.Duration, build func(b rueidis.Builder) []rueidis.Completed) ([]rueidis.RedisResult, error) {
+	for range 5 {
+		answers, err := w.try(ctx, within, build)
+		if err != nil || !w.redirected(answers[0].Error()) {
+			return answers, err
+		}
+	}
+	return nil, w.broken(fmt.Errorf("nodes of the cluster send each other's clients to and fro: it may be moving slot %d", slot(w.key)))
+}
+
+// try is do without redirections.
+func (w *waiter) try(ctx context.Context, within time.Duration, build func(b rueidis.Builder) []rueidis.Completed) ([]rueidis.RedisResult, error) {
+	if err := w.pause(ctx); err != nil {
+		return nil, err
+	}
+	conn, err := w.open(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, w.broken(err)
+	}
+	cmds := build(conn.B())
+	asking := w.asking
+	if asking { // it is for one command
+		for i := len(cmds) - 1; i >= 0; i-- {
+			cmds = slices.Insert(cmds, i, conn.B().Asking().Build())
+		}
+	}
+	w.mu.Lock()
+	if w.woken {
+		w.woken = false
+		w.mu.Unlock()
+		return nil, errWoken
+	}
+	w.turn++
+	w.mu.Unlock()
+	limit, cancel := context.WithTimeout(ctx, within)
+	answers := conn.DoMulti(limit, cmds...)
+	cancel()
+	w.mu.Lock()
+	w.turn++
+	w.woken = false
+	w.mu.Unlock()
+	if asking {
+		for i := range len(answers) / 2 {
+			answers[i] = answers[2*i+1]
+		}
+		answers = answers[:len(answers)/2]
+	}
+	for i := range answers {
+		if err := answers[i].NonRedisError(); err != nil {
+			w.cut()
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, w.broken(err)
+		}
+	}
+	switch err := answers[0].Error(); {
+	case temporary(err) && !isRedirect(err):
+		w.cut()
+		return nil, w.broken(err)
+	default:
+		w.failed = 0
+	}
+	return answers, nil
+}
+
+func isRedirect(err error) bool {
+	r, ok := answer(err)
+	if !ok {
+		return false
+	}
+	_, moved := r.IsMoved()
+	_, ask := r.IsAsk()
+	return moved || ask
+}
+
+// redirected follows a redirection, if err is one: the next command goes to
+// the node that it names.
+func (w *waiter) redirected(err error) bool {
+	r, ok := answer(err)
+	if !ok {
+		return false
+	}
+	if addr, ok := r.IsMoved(); ok {
+		w.addr, w.asking = addr, false
+	} else if addr, ok := r.IsAsk(); ok {
+		w.addr, w.asking = addr, true
+	} else {
+		return false
+	}
+	w.cut()
+	return true
+}
+
+// broken notes that an attempt has failed.
+func (w *waiter) broken(err error) error {
+	w.addr, w.asking = "", false
+	most := 20 * time.Millisecond << min(w.failed, 6) // up to about a second
+	w.after = time.Now().Add(most/2 + rand.N(most/2)) //nolint:gosec // no secret
+	w.failed++
+	// A node's client is closed when the node leaves: another is there.
+	if closed := errors.Is(err, rueidis.ErrClosing); closed && w.c.check() == nil || errors.Is(err, errPanic) {
+		return &driver.Error{Kind: driver.ErrUnavailable, Err: err}
+	}
+	return w.c.failure("", driver.Shard{}, err)
+}
+
+// pause waits until it is time for another attempt.
+func (w *waiter) pause(ctx context.Context) error {
+	d := time.Until(w.after)
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-w.kick:
+	case <-ctx.Done():
+	}
+	return ctx.Err()
+}
+
+// wake makes a command that waits at the server return at once, as if its time
+// had passed, and does not wait for that. Where no command waits, the next do
+// returns errWoken. Nothing that the server has sent is lost: that is why a
+// read is woken and not cancelled. An entry that a group's read has taken and
+// that is on its way when the connection is cut stays with a consumer that
+// never saw it.
+func (w *waiter) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+	if w.woken {
+		return
+	}
+	w.woken = true
+	if conn := w.conn; conn != nil && w.turn%2 == 1 && conn.id != "" {
+		turn := w.turn
+		w.c.background(func() { w.unblock(conn, turn) })
+	}
+}
+
+// unblock asks the server to let go of the command of a turn until that has
+// returned. Once is not enough: the command may be on its way when we ask. That
+// the last of several questions meets the next command does no harm: it returns
+// empty.
+func (w *waiter) unblock(conn *dedicated, turn uint64) {
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		w.mu.Lock()
+		over := w.turn != turn
+		w.mu.Unlock()
+		if over {
+			return
+		}
+		ctx, cancel := context.WithTimeout(w.c.life, deadAfter)
+		n, err := conn.node.Do(ctx, conn.node.B().Arbitrary("CLIENT", "UNBLOCK", conn.id).Build()).AsInt64()
+		cancel()
+		if err != nil || n == 1 {
+			return // where nobody answers the command itself finds out
+		}
+		time.Sleep(pause)
+	}
+}
+
+// cut ends the connection, and with it the command that runs. What it would
+// have returned is lost.
+func (w *waiter) cut() {
+	w.mu.Lock()
+	conn := w.conn
+	w.conn = nil
+	w.mu.Unlock()
+	if conn != nil {
+		w.c.background(conn.end)
+	}
+}
+
+// close ends the connection. The waiter may be used again.
+func (w *waiter) close() { w.cut() }
+
+// end may take a second: rueidis says goodbye to the server.
+func (d *dedicated) end() { d.once.Do(d.Close) }
+
+// background runs f in a goroutine that Close waits for, or at once when Close
+// has begun.
+func (c *client) background(f func()) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		f()
+		return
+	}
+	c.work.Add(1)
+	c.mu.Unlock()
+	go func() {
+		defer c.work.Done()
+		f()
+	}()
+}
+
+// open returns the connection, making one where there is none, within ctx and
+// the connect time-out.
+func (w *waiter) open(ctx context.Context) (*dedicated, error) {
+	w.mu.Lock()
+	conn := w.conn
+	w.mu.Unlock()
+	if conn != nil {
+		return conn, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.c.o.ConnectTimeout)
+	defer cancel()
+	rc, err := w.c.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	node, err := w.c.node(ctx, rc, w.key, w.addr)
+	if err != nil {
+		return nil, err
+	}
+	// rueidis dials without our context.
+	made := make(chan *dedicated)
+	w.c.background(func() {
+		node := guarded{node}
+		d, _ := node.Dedicate()
+		conn := &dedicated{DedicatedClient: d, node: node}
+		select {
+		case made <- conn:
+		case <-ctx.Done():
+			conn.end()
+		}
+	})
+	select {
+	case conn = <-made:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err := w.c.greet(ctx, rc, conn); err != nil {
+		w.c.background(conn.end)
+		return nil, err
+	}
+	w.mu.Lock()
+	w.conn = conn
+	w.mu.Unlock()
+	return conn, nil
+}
+
+// greet makes a new connection speak RESP2 and learns its id. Behind Sentinel
+// it makes sure that a master is at the other end: one that was a master until
+// a moment ago answers reads as if nothing had happened.
+func (c *client) greet(ctx context.Context, rc rueidis.Client, conn *dedicated) error {
+	cmds := []rueidis.Completed{conn.B().Arbitrary("HELLO", "2").Build()}
+	if rc.Mode() == rueidis.ClientModeSentinel {
+		cmds = append(cmds, conn.B().Role().Build())
+	}
+	answers := conn.DoMulti(ctx, cmds...)
+	for i := range answers {
+		if err := answers[i].NonRedisError(); err != nil {
+			return err
+		}
+	}
+	if hello, err := answers[0].AsMap(); err == nil {
+		id := hello["id"]
+		if n, err := id.AsInt64(); err == nil {
+			conn.id = strconv.FormatInt(n, 10)
+		}
+	}
+	if len(answers) == 1 {
+		return nil
+	}
+	role, err := answers[1].ToArray()
+	if err != nil || len(role) == 0 {
+		return nil //nolint:nilerr // the user may not ask; what is written is refused by who is no master
+	}
+	if is, _ := role[0].ToString(); is != "master" {
+		return driver.Errorf(driver.ErrUnavailable, "", "%s: the node that the sentinels name as master of %q is none (yet)", c.where(), c.o.Master)
+	}
+	return nil
+}
+
+// node is the node that has the key: the one at addr if it is known, and else
+// the one that the nodes of the cluster name.
+func (c *client) node(ctx context.Context, rc rueidis.Client, key, addr string) (node rueidis.Client, err error) {
+	defer recovered(func(e error) { node, err = nil, e })
+	nodes := rc.Nodes()
+	if rc.Mode() != rueidis.ClientModeCluster {
+		for _, n := range nodes {
+			return n, nil
+		}
+	}
+	if n := nodes[addr]; n != nil {
+		return n, nil
+	}
+	// The client follows redirections to the key by itself, and knows all nodes
+	// on the way afterwards. It does not say which one has it.
+	if answers, err := c.ask(ctx, rc, rc.B().Exists().Key(key).Build()); err != nil {
+		return nil, err
+	} else if err := answers[0].Error(); err != nil {
+		return nil, err
+	}
+	nodes = rc.Nodes()
+	if n := nodes[addr]; n != nil {
+		return n, nil
+	}
+	unseen := make(map[string]rueidis.Client, len(nodes))
+	for a, n := range nodes {
+		unseen[a] = n
+	}
+	last := fmt.Errorf("no node of %s has slot %d", c.where(), slot(key))
+	for len(unseen) > 0 {
+		n, ok := unseen[addr]
+		if !ok {
+			for addr, n = range unseen {
+				break
+			}
+		}
+		delete(unseen, addr)
+		answers, err := c.ask(ctx, n, n.B().Exists().Key(key).Build())
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, err
+			}
+			last = err
+			continue
+		}
+		err = answers[0].Error()
+		r, ok := answer(err)
+		if !ok {
+			return n, nil
+		}
+		if to, moved := r.IsMoved(); moved {
+			addr = to
+		} else if _, ask := r.IsAsk(); ask {
+			return n, nil // the key is not there yet or not there any more: reading says more
+		} else {
+			last = err
+		}
+	}
+	return nil, last
+}
