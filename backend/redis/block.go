@@ -331,7 +331,7 @@ func (w *waiter) open(ctx context.Context) (*dedicated, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if err := w.c.greet(ctx, rc, conn); err != nil {
+	if err := w.c.meet(ctx, rc, conn); err != nil {
 		w.c.background(conn.end)
 		return nil, err
 	}
@@ -341,10 +341,10 @@ func (w *waiter) open(ctx context.Context) (*dedicated, error) {
 	return conn, nil
 }
 
-// greet makes a new connection speak RESP2 and learns its id. Behind Sentinel
+// meet makes a new connection speak RESP2 and learns its id. Behind Sentinel
 // it makes sure that a master is at the other end: one that was a master until
 // a moment ago answers reads as if nothing had happened.
-func (c *client) greet(ctx context.Context, rc rueidis.Client, conn *dedicated) error {
+func (c *client) meet(ctx context.Context, rc rueidis.Client, conn *dedicated) error {
 	cmds := []rueidis.Completed{conn.B().Arbitrary("HELLO", "2").Build()}
 	if rc.Mode() == rueidis.ClientModeSentinel {
 		cmds = append(cmds, conn.B().Role().Build())

@@ -56,7 +56,7 @@ func (w *waiter) waiting(t *testing.T) {
 
 func TestWakeIdle(t *testing.T) {
 	s := redistest.ForTest(t, redistest.Options{})
-	c := open(t, s.URL())
+	c := open(t, s.URL(), Options{})
 	w := c.newWaiter("k")
 	defer w.close()
 	for range 3 {
@@ -88,7 +88,7 @@ func TestWakeIdle(t *testing.T) {
 // returns long before its time, and no entry is lost.
 func TestWakeAnyTime(t *testing.T) {
 	s := redistest.ForTest(t, redistest.Options{})
-	c := open(t, s.URL())
+	c := open(t, s.URL(), Options{})
 	w := c.newWaiter("k")
 	defer w.close()
 	const n = 300
@@ -123,7 +123,7 @@ func TestWakeAnyTime(t *testing.T) {
 // later.
 func TestServerGone(t *testing.T) {
 	s := redistest.ForTest(t, redistest.Options{AppendOnly: true})
-	c := open(t, s.URL())
+	c := open(t, s.URL(), Options{})
 	w := c.newWaiter("k")
 	defer w.close()
 	done := make(chan error, 1)
@@ -154,7 +154,7 @@ func TestServerGone(t *testing.T) {
 // TestServerSilent: the server's process is stopped, its connections stay.
 func TestServerSilent(t *testing.T) {
 	s := redistest.ForTest(t, redistest.Options{})
-	c := open(t, s.URL())
+	c := open(t, s.URL(), Options{})
 	w := c.newWaiter("k")
 	defer w.close()
 	done := make(chan error, 1)
@@ -189,7 +189,7 @@ func TestServerSilent(t *testing.T) {
 func TestAnswersOfTheCommand(t *testing.T) {
 	s := redistest.ForTest(t, redistest.Options{})
 	s.Call(t, 1, "SET", "k", "x")
-	c := open(t, s.URL())
+	c := open(t, s.URL(), Options{})
 	w := c.newWaiter("k")
 	defer w.close()
 	answers, err := w.do(t.Context(), blockFor+deadAfter, readFrom("k", "0"))
@@ -204,7 +204,7 @@ func TestAnswersOfTheCommand(t *testing.T) {
 // TestSentinelBlock follows a master that hands over and one that dies.
 func TestSentinelBlock(t *testing.T) {
 	s := redistest.SentinelForTest(t, redistest.Options{})
-	c := open(t, s.URL())
+	c := open(t, s.URL(), Options{})
 	w := c.newWaiter("k")
 	defer w.close()
 	n := 0
@@ -244,7 +244,7 @@ func TestSentinelBlock(t *testing.T) {
 // TestClusterBlock follows a slot by hand-over, by death, and by migration.
 func TestClusterBlock(t *testing.T) {
 	s := redistest.ClusterForTest(t, redistest.Options{})
-	c := open(t, s.URL())
+	c := open(t, s.URL(), Options{})
 	const key = "{a}k"
 	w := c.newWaiter(key)
 	defer w.close()
