@@ -69,7 +69,7 @@ func (c *client) bounds(ctx context.Context, l *layout, m map[driver.Shard]drive
 		for i, a := range answers {
 			s := driver.Shard{Stream: l.stream, Index: shards[i]}
 			b, err := bound(a)
-			if r, ok := answer(err); ok && r.Error() == "ERR no such key" {
+			if isNoKey(err) {
 				return c.missing(l.stream) // deleted since it was found
 			} else if err != nil {
 				return c.keyFailure("", s, c.key(l, s.Index), err)

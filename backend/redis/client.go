@@ -111,6 +111,9 @@ type client struct {
 	numeric  atomic.Bool // we have warned of a stream whose name is a number
 	state    state
 	lastDial atomic.Pointer[dialError] // why the last connection failed; nil where it did not
+	// lastRefusal is who answered a greeting with an error last, as a dialError
+	// names it: rueidis does not say.
+	lastRefusal atomic.Pointer[string]
 
 	mu         sync.Mutex
 	closed     bool

@@ -202,10 +202,10 @@ func newClient(o rueidis.ClientOption) (rc rueidis.Client, err error) {
 // returned, those that a server answered are in the results.
 func (c *client) ask(ctx context.Context, rc rueidis.Client, cmds ...rueidis.Completed) ([]rueidis.RedisResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.RequestTimeout)
+	defer cancel()
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
-		cancel()
 		return nil, errClosed
 	}
 	c.work.Add(1)
@@ -214,7 +214,6 @@ func (c *client) ask(ctx context.Context, rc rueidis.Client, cmds ...rueidis.Com
 	done := make(chan struct{})
 	go func() {
 		defer c.work.Done()
-		defer cancel()
 		defer close(done)
 		answers = rc.DoMulti(ctx, cmds...)
 	}()

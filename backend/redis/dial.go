@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -145,112 +144,6 @@ func (c *client) handshake(ctx context.Context, conn net.Conn, addr string) (net
 		return nil, e
 	}
 	return t, nil
-}
-
-// A conversation looks at the first byte that a server says. Redis answers the
-// greeting with a map or a list, or with an error; a TLS alert begins with 21,
-// and other protocols mostly with a letter or a digit. The first byte has to
-// come within the connect time-out: who says nothing was not reached. Until it
-// has come nothing but the greeting was sent, so that what fails is a
-// dialError, after which writes are known not to have happened.
-//
-// rueidis greets in the goroutine that dials, and only then hands the
-// connection to others, so that begun needs no lock. Close may come at any
-// time.
-type conversation struct {
-	net.Conn
-	c     *client
-	addr  string
-	role  role
-	until time.Time // for the first byte
-	asked time.Time // the deadline that rueidis wants
-	begun bool      // the first byte has come
-	stop  func() bool
-	ended atomic.Bool // by us
-}
-
-func (t *conversation) RemoteAddr() net.Addr { return peer{t.Conn.RemoteAddr(), t.role} }
-
-func (t *conversation) SetDeadline(d time.Time) error {
-	if !t.begun {
-		if t.asked = d; d.IsZero() || d.After(t.until) {
-			d = t.until
-		}
-	}
-	return t.Conn.SetDeadline(d)
-}
-
-func (t *conversation) Close() error {
-	t.ended.Store(true)
-	t.stop()
-	return t.Conn.Close()
-}
-
-func (t *conversation) Write(b []byte) (int, error) {
-	n, err := t.Conn.Write(b)
-	if err != nil && !t.begun {
-		return n, t.failed(err)
-	}
-	return n, err
-}
-
-func (t *conversation) Read(b []byte) (int, error) {
-	n, err := t.Conn.Read(b)
-	if t.begun {
-		if err != nil && !t.ended.Load() && t.role == toServer {
-			t.c.suspect(true)
-		}
-		return n, err
-	}
-	if n == 0 {
-		if err != nil {
-			err = t.failed(err)
-		}
-		return 0, err
-	}
-	switch b[0] {
-	case '%', '*', '-', '+':
-		t.begun = true
-		t.c.lastDial.Store(nil)
-		if t.role == toServer {
-			t.c.suspect(false)
-		}
-		_ = t.Conn.SetDeadline(t.asked)
-		return n, err
-	case 21:
-		return 0, t.fail(errTLS, t.c.tlsHint())
-	}
-	return 0, t.fail(fmt.Errorf("%w: it answered %q", errNotRedis, firstLine(b[:n])), "is this the right port?")
-}
-
-// failed is why the greeting failed.
-func (t *conversation) failed(err error) error {
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return t.fail(errSilent, "is it a Redis server, "+map[bool]string{false: "and does it want TLS (rediss://)?", true: "with TLS?"}[t.c.o.TLS])
-	case isAlert(err):
-		return t.fail(err, "give cert_file and key_file that it accepts")
-	case isEOF(err) && !t.c.o.TLS:
-		return t.fail(errHungUp, "it may be no Redis server, or want TLS: "+t.c.tlsHint())
-	case isEOF(err):
-		return t.fail(errHungUp, "it may want cert_file and key_file, or be no Redis server")
-	}
-	return t.fail(err, "")
-}
-
-func (t *conversation) fail(err error, hint string) error {
-	e := &dialError{addr: t.addr, err: err, hint: hint}
-	if !t.ended.Load() {
-		t.c.lastDial.Store(e)
-	}
-	return e
-}
-
-func (c *client) tlsHint() string {
-	if c.sentinel {
-		return "write " + SchemeSentinelTLS + "://"
-	}
-	return "write " + SchemeTLS + "://"
 }
 
 // isEOF reports whether the other side has ended the connection.

@@ -50,10 +50,20 @@ func answer(err error) (*rueidis.RedisError, bool) {
 	return r, ok
 }
 
-// code is the first word of what a server said.
+// code is the first word of what a server said where that is one of codes, and
+// else ERR, which rueidis cuts off.
 func code(r *rueidis.RedisError) string {
 	word, _, _ := strings.Cut(r.Error(), " ")
-	return word
+	if _, listed := codes[word]; listed {
+		return word
+	}
+	return "ERR"
+}
+
+// isNoKey reports whether a server said that a key does not exist.
+func isNoKey(err error) bool {
+	r, ok := answer(err)
+	return ok && strings.TrimPrefix(r.Error(), "ERR ") == "no such key"
 }
 
 // temporary reports whether a server refused a command that may succeed when
@@ -165,16 +175,8 @@ func (c *client) describeAnswer(r *rueidis.RedisError) (kind, text error) {
 	kind = codes[word]
 	at, said := c.where(), ""
 	switch word {
-	case "WRONGPASS":
-		said = fmt.Sprintf("%s refuses %s: is the password right, and is there such a user? (Redis does not say which)", at, c.who())
-		if c.sentinel {
-			said += "; sentinels have sentinel_user and sentinel_password_file"
-		}
-	case "NOAUTH":
-		said = fmt.Sprintf("%s wants a password: write %s://user@host and give password_file", at, c.scheme())
-		if c.sentinel {
-			said = fmt.Sprintf("%s or its master %q wants a password: give sentinel_password_file for the one, password_file for the other", at, c.o.Master)
-		}
+	case "WRONGPASS", "NOAUTH":
+		said = c.describeLogin(word)
 	case "NOPERM":
 		said = fmt.Sprintf("%s does not allow %s to do this: %s", at, c.who(), rest(r))
 	case "DENIED":
@@ -182,7 +184,7 @@ func (c *client) describeAnswer(r *rueidis.RedisError) (kind, text error) {
 	case "OOM":
 		said = fmt.Sprintf("%s is full (maxmemory): trim with max_len or max_age, or give it more memory", at)
 	case "MISCONF":
-		said = fmt.Sprintf("%s cannot write to its disk and takes no more records: see its log (%s)", at, rest(r))
+		said = fmt.Sprintf("%s cannot write to its disk and takes no more records (MISCONF): see its log, and INFO persistence", at)
 	case "READONLY":
 		said = fmt.Sprintf("%s is a replica, which takes no writes: name the master, or its sentinels with %s://", at, SchemeSentinel)
 		if c.sentinel || c.server().cluster {
@@ -206,6 +208,24 @@ func (c *client) describeAnswer(r *rueidis.RedisError) (kind, text error) {
 		said = at + ": " + word + " " + rest(r)
 	}
 	return kind, &answered{said, r}
+}
+
+// describeLogin is about credentials that a server or a sentinel does not take.
+func (c *client) describeLogin(word string) string {
+	at, user, url, password := c.where(), c.o.User, c.scheme()+"://user@host", "password_file"
+	if a := c.lastRefusal.Load(); a != nil {
+		at = *a
+	}
+	if strings.HasPrefix(at, string(toSentinel)) {
+		user, url, password = c.o.SentinelUser, "sentinel_user", "sentinel_password_file"
+	}
+	if word == "NOAUTH" {
+		return fmt.Sprintf("%s wants a password: give %s, and where it has users %s", at, password, url)
+	}
+	if user == "" {
+		user = "default"
+	}
+	return fmt.Sprintf("%s refuses user %q: is the password right (%s), and is there such a user? Redis does not say which", at, user, password)
 }
 
 // describeOther is about errors that have no word of their own.
@@ -241,8 +261,16 @@ func (c *client) noMaster(err error) error {
 // rest is what a server said behind the first word, fit to be printed: it may
 // repeat what others have written.
 func rest(r *rueidis.RedisError) string {
-	_, text, _ := strings.Cut(r.Error(), " ")
-	text = strings.TrimSuffix(text[:min(len(text), 300)], ".")
+	text := strings.TrimPrefix(r.Error(), "ERR ")
+	if word := code(r); word != "ERR" {
+		text = strings.TrimPrefix(strings.TrimPrefix(text, word), " ")
+	}
+	return printable(text)
+}
+
+// printable is what others have written as a part of one line of text.
+func printable(text string) string {
+	text = strings.TrimRight(text[:min(len(text), 300)], ". \r\n")
 	if q := strconv.Quote(text); strings.ContainsRune(q, '\\') {
 		return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
 	}

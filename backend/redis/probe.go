@@ -170,6 +170,7 @@ func (c *client) watch(rc rueidis.Client) {
 // probe asks all masters what they are, and sums it up.
 func (c *client) probe(ctx context.Context, rc rueidis.Client) (sum serverInfo, err error) {
 	var asked bool
+	var replica *serverInfo
 	for _, node := range rc.Nodes() {
 		i, master, e := c.probeNode(ctx, node)
 		if e != nil {
@@ -177,6 +178,7 @@ func (c *client) probe(ctx context.Context, rc rueidis.Client) (sum serverInfo, 
 			continue
 		}
 		if !master {
+			replica = &i
 			continue
 		}
 		if !asked {
@@ -194,8 +196,10 @@ func (c *client) probe(ctx context.Context, rc rueidis.Client) (sum serverInfo, 
 	switch {
 	case asked: // a node that is away does not change what the others are
 		return sum, nil
+	case replica != nil: // it can be read
+		return *replica, nil
 	case err == nil:
-		return sum, driver.Errorf(driver.ErrUnavailable, "", "%s has no master", c.where())
+		err = driver.Errorf(driver.ErrUnavailable, "", "%s: no node can be asked", c.where())
 	}
 	return sum, err
 }
