@@ -83,7 +83,7 @@ func (o *Options) readFiles(op string) error {
 		log.Warn(op + ": plain_without_tls: the password is sent in the clear")
 	}
 	if o.TLS {
-		if _, err := o.tlsConfig(""); err != nil {
+		if _, err := o.tls().For(""); err != nil {
 			return err
 		}
 	}

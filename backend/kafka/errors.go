@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/internal/conn"
 )
 
 // kinds says which kind of failure an error of Kafka is. What is not listed is
@@ -63,7 +64,7 @@ var kinds = map[*kerr.Error]error{
 func (c *client) describe(err error, stream string) (kind, text error) {
 	if d := c.failedDial(err); d != nil {
 		var verify *tls.CertificateVerificationError
-		if errors.As(d.err, &verify) || isAlert(d.err) {
+		if errors.As(d.Err, &verify) || conn.IsAlert(d.Err) {
 			return driver.ErrDenied, d
 		}
 		return driver.ErrUnavailable, d
@@ -73,7 +74,7 @@ func (c *client) describe(err error, stream string) (kind, text error) {
 		return c.describeAnswer(k, err, stream)
 	}
 	switch {
-	case isAlert(err):
+	case conn.IsAlert(err):
 		return driver.ErrDenied, fmt.Errorf("%s refused the TLS certificate: give cert_file and key_file that it accepts: %w", c.nodes(), err)
 	case errors.Is(err, kgo.ErrClientClosed):
 		return driver.ErrClosed, nil
@@ -81,7 +82,7 @@ func (c *client) describe(err error, stream string) (kind, text error) {
 		return nil, err
 	case errors.Is(err, context.DeadlineExceeded):
 		return driver.ErrUnavailable, fmt.Errorf("no answer from %s in time: %w", c.nodes(), err)
-	case isEOF(err):
+	case conn.IsEOF(err):
 		return driver.ErrUnavailable, fmt.Errorf("%s closed the connection: it may want TLS or a user", c.nodes())
 	}
 	var op *net.OpError
@@ -141,12 +142,12 @@ func (a *answered) Unwrap() error { return a.err }
 
 // failedDial is why no broker could be reached, if that is what err is about:
 // it says so itself, or time ran out while connections failed.
-func (c *client) failedDial(err error) *dialError {
-	var d *dialError
+func (c *client) failedDial(err error) *conn.Error {
+	var d *conn.Error
 	if errors.As(err, &d) {
 		return d
 	}
-	if errors.Is(err, context.DeadlineExceeded) || isEOF(err) {
+	if errors.Is(err, context.DeadlineExceeded) || conn.IsEOF(err) {
 		return c.dialer.last.Load()
 	}
 	return nil
