@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -113,9 +112,18 @@ func (w *waiter) try(ctx context.Context, within time.Duration, build func(b rue
 	}
 	cmds := build(conn.B())
 	asking := w.asking
-	if asking { // it is for one command
-		for i := len(cmds) - 1; i >= 0; i-- {
-			cmds = slices.Insert(cmds, i, conn.B().Asking().Build())
+	var asks []bool
+	if asking { // it is for one command, or from MULTI to EXEC
+		inside := false
+		plain := cmds
+		cmds = nil
+		for _, cmd := range plain {
+			if !inside {
+				cmds, asks = append(cmds, conn.B().Asking().Build()), append(asks, true)
+			}
+			cmds, asks = append(cmds, cmd), append(asks, false)
+			word := cmd.Commands()[0]
+			inside = word == "MULTI" || inside && word != "EXEC"
 		}
 	}
 	w.mu.Lock()
@@ -134,10 +142,13 @@ func (w *waiter) try(ctx context.Context, within time.Duration, build func(b rue
 	w.woken = false
 	w.mu.Unlock()
 	if asking {
-		for i := range len(answers) / 2 {
-			answers[i] = answers[2*i+1]
+		kept := answers[:0]
+		for i := range answers {
+			if !asks[i] {
+				kept = append(kept, answers[i])
+			}
 		}
-		answers = answers[:len(answers)/2]
+		answers = kept
 	}
 	for i := range answers {
 		if err := answers[i].NonRedisError(); err != nil {

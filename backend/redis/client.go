@@ -161,7 +161,7 @@ func (c *client) Consumer(ctx context.Context, cfg driver.ConsumerConfig) (drive
 	if cfg.Group != "" {
 		return nil, driver.Errorf(errors.ErrUnsupported, "", "groups on Redis are not there yet")
 	}
-	return nil, driver.Errorf(errors.ErrUnsupported, "", "reading from Redis is not there yet")
+	return c.openReader(ctx, cfg)
 }
 
 // Producer opens a producer.

@@ -1,0 +1,449 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// defaultAhead is how many bytes a consumer reads ahead. More is slower: what
+// waits for long leaves the processor's cache.
+const defaultAhead = 1 << 20
+
+// reader is the consumer without a group. It has one lane on a server, and one
+// per slot in a cluster (lane.go), which read ahead into a queue; Fetch takes
+// what is there. Another goroutine looks for new shards and at idle ones
+// (watch.go).
+type reader struct {
+	c       *client
+	conf    driver.ConsumerConfig
+	budget  int
+	cluster bool
+
+	life    context.Context // of lanes and watch
+	end     context.CancelFunc
+	running sync.WaitGroup
+	closing chan struct{} // closed when Close begins
+	once    sync.Once
+	closed  chan struct{} // closed when it has ended
+
+	events  sync.Mutex    // Assigned and Revoked come one at a time
+	arrived chan struct{} // one is pending where Fetch has something to look at
+
+	mu      sync.Mutex
+	begun   bool // lanes run, since the first Fetch
+	layouts map[string]*layout
+	at      map[driver.Shard]*cursor
+	lanes   []*lane
+	queue   []item
+	queued  int // bytes in queue
+	reading int // lanes that read, other than those that wait
+	err     error
+}
+
+// cursor is a shard that is read.
+type cursor struct {
+	shard driver.Shard
+	key   string
+	lane  *lane
+	gen   uint64
+	place *place // replaced, not changed, when reading goes on elsewhere
+	idle  bool   // nothing came since watch has last looked
+	// ready is false while Assigned runs: then the core may know of the shard
+	// already, and seek it, which sought says.
+	ready, sought bool
+}
+
+// item is what Fetch returns next: a batch, or a finding. It is void where the
+// cursor has another place by then.
+type item struct {
+	cur     *cursor
+	place   *place // that it came from
+	batch   *batch
+	finding *finding
+	from    driver.Seq // of a finding
+	moved   *place     // where reading goes on behind it
+}
+
+// openReader opens a consumer without a group.
+func (c *client) openReader(ctx context.Context, conf driver.ConsumerConfig) (driver.Consumer, error) {
+	rc, err := c.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m := &reader{c: c, conf: conf, budget: conf.MaxBytes, cluster: isCluster(rc),
+		closing: make(chan struct{}), closed: make(chan struct{}), arrived: make(chan struct{}, 1),
+		layouts: map[string]*layout{}, at: map[driver.Shard]*cursor{}}
+	if m.budget <= 0 {
+		m.budget = defaultAhead
+	}
+	var shards []driver.Shard
+	for _, s := range conf.Streams {
+		l, err := c.find(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		m.layouts[s] = &l
+		for _, i := range l.shards {
+			shards = append(shards, driver.Shard{Stream: s, Index: i})
+		}
+	}
+	m.life, m.end = context.WithCancel(context.Background())
+	if err := m.add(ctx, shards, conf.Start); err != nil {
+		m.end()
+		return nil, err
+	}
+	return m, nil
+}
+
+// add begins to read shards.
+func (m *reader) add(ctx context.Context, shards []driver.Shard, how driver.Start) error {
+	keys := make([]string, len(shards))
+	for i, s := range shards {
+		keys[i] = m.c.key(m.layouts[s.Stream], s.Index)
+	}
+	starts, err := m.c.resolve(ctx, how, shards, keys)
+	if err != nil {
+		return err
+	}
+	fresh := make([]*cursor, len(shards))
+	at := make([]driver.Position, len(shards))
+	for i, s := range shards {
+		fresh[i] = &cursor{shard: s, key: keys[i], place: starts[i].place}
+		at[i] = driver.Position{Shard: s, Next: starts[i].at}
+	}
+	m.events.Lock()
+	defer m.events.Unlock()
+	m.mu.Lock()
+	if m.isClosing() {
+		m.mu.Unlock()
+		return nil
+	}
+	for _, cur := range fresh {
+		m.at[cur.shard] = cur
+	}
+	m.mu.Unlock()
+	gen, from, err := m.conf.Assigned(ctx, at)
+	if err != nil {
+		m.mu.Lock()
+		for _, cur := range fresh {
+			delete(m.at, cur.shard)
+		}
+		m.mu.Unlock()
+		return &refusedError{err}
+	}
+	if err := m.override(ctx, gen, from); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, cur := range fresh {
+		if !cur.sought {
+			cur.gen = gen
+		}
+		cur.ready = true
+		m.join(cur)
+	}
+	return nil
+}
+
+// override goes on where the core says, which is somebody's progress.
+func (m *reader) override(ctx context.Context, gen uint64, from []driver.Position) error {
+	for _, p := range from {
+		m.mu.Lock()
+		cur := m.at[p.Shard]
+		void := cur == nil || cur.sought
+		m.mu.Unlock()
+		if void {
+			continue
+		}
+		st, err := m.c.resume(ctx, cur.shard, cur.key, p.Next)
+		if err != nil {
+			return err
+		}
+		m.mu.Lock()
+		if !cur.sought {
+			cur.gen, cur.place = gen, st.place
+			if st.gap != nil {
+				m.queue = append(m.queue, item{cur: cur, place: st.place, finding: st.gap, from: p.Next, moved: st.place})
+			}
+		}
+		m.mu.Unlock()
+	}
+	return nil
+}
+
+// join gives a cursor to its lane. It is called with mu held.
+func (m *reader) join(cur *cursor) {
+	n := -1
+	if m.cluster {
+		n = int(slot(cur.key))
+	}
+	i := slices.IndexFunc(m.lanes, func(l *lane) bool { return l.slot == n })
+	if i < 0 {
+		i = len(m.lanes)
+		l := &lane{m: m, slot: n, w: m.c.newWaiter(cur.key), poke: make(chan struct{}, 1)}
+		m.lanes = append(m.lanes, l)
+		if m.begun {
+			m.running.Go(l.run)
+		}
+	}
+	cur.lane = m.lanes[i]
+	cur.lane.cursors = append(cur.lane.cursors, cur)
+	cur.lane.wake()
+}
+
+// begin starts the goroutines. It is called with mu held.
+func (m *reader) begin() {
+	if m.begun || m.isClosing() {
+		return
+	}
+	m.begun = true
+	for _, l := range m.lanes {
+		m.running.Go(l.run)
+	}
+	m.running.Go(m.watch)
+}
+
+func (m *reader) isClosing() bool {
+	select {
+	case <-m.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// notify makes Fetch look.
+func (m *reader) notify() {
+	select {
+	case m.arrived <- struct{}{}:
+	default:
+	}
+}
+
+var errReaderClosed = &driver.Error{Kind: driver.ErrClosed, Err: errors.New("the consumer is closed")}
+
+// Fetch returns what lanes have read, or waits for it.
+func (m *reader) Fetch(ctx context.Context, into []driver.Batch) ([]driver.Batch, error) {
+	had := len(into)
+	for {
+		if m.isClosing() {
+			return into, errReaderClosed
+		}
+		if ctx.Err() != nil {
+			return into, context.Cause(ctx)
+		}
+		var found *item
+		var err error
+		m.mu.Lock()
+		m.begin()
+		into, found, err = m.take(into)
+		m.mu.Unlock()
+		if found != nil {
+			err = m.tell(ctx, found)
+		}
+		if err != nil || len(into) > had {
+			return into, err
+		}
+		select {
+		case <-m.arrived:
+		case <-ctx.Done():
+		case <-m.closing:
+		}
+	}
+}
+
+// take appends what is queued, up to a finding or an error. Where that comes
+// first it returns it. It is called with mu held.
+func (m *reader) take(into []driver.Batch) ([]driver.Batch, *item, error) {
+	if m.err != nil {
+		return into, nil, m.err
+	}
+	had := len(into)
+	for i := range m.queue {
+		it := &m.queue[i]
+		if it.batch != nil {
+			m.queued -= it.batch.bytes
+		}
+		if it.cur.place != it.place {
+			continue
+		}
+		if it.batch != nil {
+			it.batch.gen = it.cur.gen
+			into = append(into, it.batch)
+			continue
+		}
+		if len(into) > had { // telling may begin another generation: these come before
+			clear(m.queue[:i])
+			m.queue = m.queue[i:]
+			m.notify()
+			m.hungry()
+			return into, nil, nil
+		}
+		found := *it
+		clear(m.queue[:i+1])
+		m.queue = m.queue[i+1:]
+		m.notify()
+		m.hungry()
+		return into, &found, nil
+	}
+	clear(m.queue)
+	m.queue = m.queue[:0]
+	m.hungry()
+	if len(into) > had {
+		return into, nil, nil
+	}
+	for _, l := range m.lanes {
+		if err := l.err; err != nil {
+			l.err = nil
+			m.notify() // there may be others
+			return into, nil, err
+		}
+	}
+	return into, nil, nil
+}
+
+// hungry lets lanes go on that wait for room. It is called with mu held.
+func (m *reader) hungry() {
+	for _, l := range m.lanes {
+		if l.waits {
+			l.nudge()
+		}
+	}
+}
+
+// tell turns a finding into the gap that Fetch returns. A stream whose numbers
+// may come again is assigned anew, so that what becomes of its old messages has
+// no effect.
+func (m *reader) tell(ctx context.Context, it *item) error {
+	cur, gap := it.cur, &driver.GapError{Shard: it.cur.shard, From: it.from, To: it.finding.to, Cause: it.finding.cause}
+	if !it.finding.anew {
+		return gap
+	}
+	m.events.Lock()
+	defer m.events.Unlock()
+	if m.isClosing() {
+		return errReaderClosed
+	}
+	gen, from, err := m.conf.Assigned(ctx, []driver.Position{{Shard: cur.shard, Next: gap.To}})
+	if err != nil {
+		m.fail(err)
+		return err
+	}
+	m.mu.Lock()
+	cur.gen, cur.sought = gen, false
+	m.mu.Unlock()
+	if err := m.override(ctx, gen, from); err != nil {
+		return err
+	}
+	cur.lane.wake()
+	return gap
+}
+
+// fail ends the consumer.
+func (m *reader) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err == nil {
+		m.err = err
+	}
+	m.notify()
+}
+
+// Seek moves shards. Those that are not read are left out.
+func (m *reader) Seek(ctx context.Context, gen uint64, to map[driver.Shard]driver.Start) ([]driver.Position, error) {
+	if m.isClosing() {
+		return nil, errReaderClosed
+	}
+	var at []driver.Position
+	byStart := map[driver.Start][]*cursor{}
+	m.mu.Lock()
+	for s, how := range to {
+		if cur := m.at[s]; cur != nil {
+			byStart[how] = append(byStart[how], cur)
+		}
+	}
+	m.mu.Unlock()
+	for how, cursors := range byStart {
+		shards, keys := make([]driver.Shard, len(cursors)), make([]string, len(cursors))
+		for i, cur := range cursors {
+			shards[i], keys[i] = cur.shard, cur.key
+		}
+		starts, err := m.c.resolve(ctx, how, shards, keys)
+		if err != nil {
+			return nil, err
+		}
+		m.mu.Lock()
+		for i, cur := range cursors {
+			if m.at[cur.shard] != cur {
+				continue
+			}
+			cur.place, cur.gen, cur.sought = starts[i].place, gen, true
+			at = append(at, driver.Position{Shard: cur.shard, Next: starts[i].at})
+			if cur.lane != nil {
+				cur.lane.wake()
+			}
+		}
+		m.mu.Unlock()
+	}
+	return at, nil
+}
+
+// Close wakes what waits, at the server too, and ends the goroutines. A read
+// whose server does not answer is cut off: without a group nothing is lost by
+// that.
+func (m *reader) Close(ctx context.Context) error {
+	m.once.Do(func() {
+		close(m.closing)
+		m.mu.Lock()
+		lanes := m.lanes
+		m.mu.Unlock()
+		m.c.background(func() { m.finish(ctx, lanes) })
+	})
+	select {
+	case <-m.closed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// patience is how long Close lets a server answer.
+const patience = 50 * time.Millisecond
+
+func (m *reader) finish(ctx context.Context, lanes []*lane) {
+	defer close(m.closed)
+	for _, l := range lanes {
+		l.wake()
+	}
+	cut := time.AfterFunc(patience, func() {
+		m.end()
+		for _, l := range lanes {
+			l.w.cut()
+		}
+	})
+	m.running.Wait()
+	cut.Stop()
+	m.end()
+	for _, l := range lanes {
+		l.w.close()
+	}
+	m.events.Lock()
+	defer m.events.Unlock()
+	m.mu.Lock()
+	shards := make([]driver.Shard, 0, len(m.at))
+	for s := range m.at {
+		shards = append(shards, s)
+	}
+	clear(m.at)
+	m.queue = nil
+	m.mu.Unlock()
+	if len(shards) > 0 {
+		m.conf.Revoked(ctx, shards, false)
+	}
+}

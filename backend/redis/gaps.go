@@ -1,0 +1,272 @@
+package redis
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/redis/rueidis"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// How a reader notices that entries are missing.
+//
+// Redis answers a read behind an id with what there is behind it, and says
+// nothing of what was there. Entries go in two ways: trimming takes them from
+// the front, and XDEL takes single ones, which is a hole and no gap.
+//
+// As trimming goes from the front, an entry that is still there is a witness
+// that nothing behind it was trimmed. So a read begins one id earlier than it
+// would have to, at the last entry delivered: when that comes first in the
+// answer, all is well, and that costs one entry per read and no round trip.
+//
+// When the witness is gone, a look (MULTI, XINFO STREAM, XREAD, EXEC: at one
+// moment) decides. From Redis 7.0 a stream counts the entries that were ever
+// added, so that added − length is how many were removed. If nothing before
+// the position is left, then as many as were before it are removed, and if
+// more are, these were not read. How many were before it is known at the end
+// (all that were added) and at the front (all that were removed), and grows
+// with each entry read.
+
+// A sight is what XINFO STREAM says at one moment.
+type sight struct {
+	exists  bool
+	length  uint64
+	added   uint64     // how many were ever added, if counts
+	deleted driver.Seq // the highest that XDEL has deleted, if counts
+	counts  bool       // from Redis 7.0
+	first   driver.Seq // the lowest there is; zero where length is
+	last    driver.Seq // the highest there is; zero where length is
+	top     driver.Seq // the highest there ever was; zero where there was none
+}
+
+// end is where a reader stands that has read everything.
+func (s *sight) end() driver.Seq {
+	if s.top.IsZero() {
+		return s.top
+	}
+	return s.top.Succ()
+}
+
+// front is where reading can begin.
+func (s *sight) front() driver.Seq {
+	if s.length == 0 {
+		return s.end()
+	}
+	return s.first
+}
+
+func (s *sight) removed() uint64 { return s.added - s.length }
+
+// noSuchKey reports whether a server said that there is no such key.
+func noSuchKey(err error) bool {
+	r, ok := answer(err)
+	return ok && strings.HasSuffix(r.Error(), "no such key")
+}
+
+// sightOf reads the answer of XINFO STREAM.
+func sightOf(m rueidis.RedisMessage) (s sight, err error) {
+	if err := m.Error(); err != nil {
+		if noSuchKey(err) {
+			return sight{}, nil
+		}
+		return s, err
+	}
+	info, err := m.AsMap()
+	if err != nil {
+		return s, fmt.Errorf("%w: XINFO STREAM: %w", errReply, err)
+	}
+	s.exists = true
+	number := func(name string) (n uint64, has bool) {
+		m, has := info[name]
+		if !has {
+			return 0, false
+		}
+		i, e := m.AsInt64()
+		if e != nil || i < 0 {
+			err = fmt.Errorf("%w: XINFO STREAM: %s", errReply, name)
+		}
+		return uint64(i), true //nolint:gosec // not negative
+	}
+	id := func(name string, m rueidis.RedisMessage) driver.Seq {
+		text, e := m.ToString()
+		q, ok := parseID(text)
+		if e != nil || !ok {
+			err = fmt.Errorf("%w: XINFO STREAM: %s", errReply, name)
+		}
+		return q
+	}
+	entry := func(name string) driver.Seq {
+		m := info[name]
+		if m.IsNil() {
+			return driver.Seq{}
+		}
+		pair, e := m.ToArray()
+		if e != nil || len(pair) == 0 {
+			err = fmt.Errorf("%w: XINFO STREAM: %s", errReply, name)
+			return driver.Seq{}
+		}
+		return id(name, pair[0])
+	}
+	s.length, _ = number("length")
+	s.added, s.counts = number("entries-added")
+	s.top = id("last-generated-id", info["last-generated-id"])
+	if s.counts {
+		s.deleted = id("max-deleted-entry-id", info["max-deleted-entry-id"])
+	}
+	s.first, s.last = entry("first-entry"), entry("last-entry")
+	return s, err
+}
+
+// A place is where in a stream a reader reads on, and what it knows of what is
+// before that.
+type place struct {
+	next driver.Seq // nothing below it is wanted
+	// floor is where it begins to deliver, where a start lies beyond the end:
+	// what comes before it is read, so that nothing goes unnoticed, and dropped.
+	floor driver.Seq
+	// witness is an entry that comes first in a read that begins at it, as long
+	// as it exists: the last one read, or the first one to read. Zero is none.
+	witness driver.Seq
+
+	// before is how many entries would be removed if all before next were, and
+	// nothing behind it since the counting began. It is not known where reading
+	// began in the middle, until the end is reached.
+	before  uint64
+	counted bool
+	since   driver.Seq // where next was when the counting began
+	deleted driver.Seq // the highest deleted by XDEL then
+
+	top      driver.Seq // the highest entry that was known to exist
+	added    uint64     // how many had been added when last looked at
+	first    driver.Seq // the lowest there was then
+	vanished bool       // there was no key at some time
+
+	tail    bool // there was nothing behind next at the last read
+	full    bool // the last read was cut off by its COUNT
+	settled bool // it was looked at since it came to the end
+	doubt   bool // it has to be looked at
+}
+
+// count begins to count anew at next, where n entries were removed before it.
+func (p *place) count(s *sight, n uint64) {
+	p.before, p.counted = n, s.counts
+	p.since, p.deleted = p.next, s.deleted
+}
+
+// saw notes what a look has seen.
+func (p *place) saw(s *sight) {
+	p.added, p.first, p.vanished = s.added, s.first, false
+	if p.top.Less(s.top) {
+		p.top = s.top
+	}
+}
+
+// A finding is what became of entries that a place has not read.
+type finding struct {
+	cause driver.GapCause
+	to    driver.Seq
+	anew  bool // the stream is another: its numbers may come again
+}
+
+// judge says what is missing at a place whose witness is gone, by what was seen
+// at the same moment as the entries from behind its next, of which the first is
+// behind; zero is none. Nil is nothing: what is gone was read, or was deleted
+// by XDEL.
+func (p *place) judge(s *sight, behind driver.Seq) *finding {
+	switch {
+	case !s.exists:
+		return nil // it may come back
+	case p.vanished:
+		return p.recreated(s)
+	case s.top.Less(p.top):
+		return p.wentBack(s)
+	case s.counts && (s.added < p.added || p.counted && s.added < p.before):
+		// Fewer were added than before, but ids have passed where they were: it
+		// was made anew, or lost its end and got another.
+		if p.sameStream(s) {
+			return p.cutOff(s, behind)
+		}
+		return p.recreated(s)
+	case s.length > 0 && s.first.Less(p.next):
+		return nil // the front has not come to here: the witness was deleted by XDEL
+	case !p.next.Less(s.front()):
+		return nil // nothing could be missing
+	}
+	gap := &finding{cause: driver.GapTrimmed, to: s.front()}
+	if !s.counts || !p.counted {
+		return gap // nobody counts, so it may be one
+	}
+	removed := s.removed()
+	switch {
+	case removed < p.before:
+		return p.recreated(s)
+	case removed == p.before:
+		return nil // all that is removed was read
+	case s.deleted.Less(p.since):
+		return gap // nothing since was deleted by XDEL
+	case removed == p.before+1 && s.deleted != p.deleted && !s.deleted.Less(p.next):
+		return nil // that one was deleted by XDEL
+	}
+	// Some were deleted by XDEL. How many Redis does not say.
+	return gap
+}
+
+// sameStream reports whether a stream that has gone back is still the one that
+// it was: then its first entry is, or was trimmed.
+func (p *place) sameStream(s *sight) bool {
+	switch {
+	case p.first.IsZero() || s.length == 0:
+		return s.counts && s.added > 0 && s.added >= p.before && p.before > 0
+	case s.first == p.first:
+		return true
+	}
+	return p.first.Less(s.first) && s.counts && s.removed() > 0
+}
+
+// wentBack is what judge says of a stream whose highest id is lower than it
+// was.
+func (p *place) wentBack(s *sight) *finding {
+	switch {
+	case !p.sameStream(s):
+		return p.recreated(s)
+	case !s.end().Less(p.next):
+		return nil // what it has lost lay ahead
+	}
+	return &finding{cause: driver.GapTruncated, to: s.end(), anew: true}
+}
+
+// cutOff is what judge says of a stream that has lost its end and got another
+// behind it.
+func (p *place) cutOff(s *sight, behind driver.Seq) *finding {
+	if behind.IsZero() {
+		behind = s.end()
+	}
+	if !p.next.Less(behind) {
+		return nil
+	}
+	return &finding{cause: driver.GapTruncated, to: behind}
+}
+
+func (p *place) recreated(s *sight) *finding {
+	return &finding{cause: driver.GapRecreated, to: s.front(), anew: true}
+}
+
+// move is the place where reading goes on behind a finding.
+func (f *finding) move(p *place, s *sight) *place {
+	n := &place{next: f.to, floor: p.floor}
+	if f.anew {
+		n.floor = driver.Seq{}
+	}
+	n.saw(s)
+	switch {
+	case f.to == s.end():
+		n.count(s, s.added)
+	case f.to == s.front():
+		n.count(s, s.removed())
+	}
+	if f.to == s.first {
+		n.witness = f.to
+	}
+	return n
+}
