@@ -169,7 +169,7 @@ func (c *client) Producer(ctx context.Context, cfg driver.ProducerConfig) (drive
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	return nil, driver.Errorf(errors.ErrUnsupported, "", "writing to Redis is not there yet")
+	return c.openProducer(ctx, cfg)
 }
 
 // As gives the rueidis.Client underneath, for commands of your own, once a

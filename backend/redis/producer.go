@@ -12,11 +12,11 @@ import (
 
 // What bounds a producer.
 const (
-	defaultBudget = 16 << 20  // bytes in flight where the configuration does not say
-	chunkSize     = 64 << 10  // bytes of commands that are sent at once
-	maxChunk      = 1 << 20   // a chunk that grew above it is not used again
-	maxFlying     = 64        // chunks that a connection may have without replies
-	sendCost      = 160       // bytes that a record weighs here beside its command
+	defaultBudget = 16 << 20 // bytes in flight where the configuration does not say
+	chunkSize     = 64 << 10 // bytes of commands that are sent at once
+	maxChunk      = 1 << 20  // a chunk that grew above it is not used again
+	maxFlying     = 64       // chunks that a connection may have without replies
+	sendCost      = 160      // bytes that a record weighs here beside its command
 	minBackoff    = 10 * time.Millisecond
 	maxBackoff    = 500 * time.Millisecond
 )
@@ -41,6 +41,7 @@ type producer struct {
 	silent bool // AtMostOnce: records are settled when they are sent
 	exact  bool // ExactlyOnce, with
 	idmp   bool // the server's own means; else explicit ids
+	byKey  bool
 	id     string
 	wait   []byte // the command that ends each chunk, see wait.go; nil for none
 	class  driver.Class
@@ -63,8 +64,8 @@ type producer struct {
 	links    map[string]*link // by address; "" is the only one without a cluster
 	slots    *[16384]*link    // in a cluster
 	free     []*chunk
-	run      *run   // of the records that come now
-	runs     []*run // that may have records in flight, oldest first
+	run      *span   // of the records that come now
+	runs     []*span // that may have records in flight, oldest first
 	nruns    int
 	due      []*shard // that hold records and have nothing in flight
 	mending  bool     // mend runs
@@ -76,9 +77,9 @@ type producer struct {
 	warned   time.Time
 }
 
-// A run is a part of what was taken, in order: Flush ends one and waits for it
+// A span is a part of what was taken, in order: Flush ends one and waits for it
 // and those before it.
-type run struct {
+type span struct {
 	id int
 	n  int // records in flight
 }
@@ -86,8 +87,9 @@ type run struct {
 // A send is one record on its way.
 type send struct {
 	done func(driver.Receipt, error)
-	run  *run
+	run  *span
 	ts   time.Time // the record's own time
+	born time.Time // when it was taken; zero where its chunk says so
 	no   uint64    // its place among those of its shard
 	cost int64
 }
@@ -102,6 +104,7 @@ func (c *client) openProducer(_ context.Context, pc driver.ProducerConfig) (driv
 		p.max = defaultBudget
 	}
 	p.changed.L = &p.mu
+	p.byKey = c.o.Partitioner == partitioners[0]
 	p.id = producerID()
 	p.life, p.end = context.WithCancel(context.Background())
 	return p, nil
@@ -149,11 +152,11 @@ func (p *producer) Produce(ctx context.Context, rec driver.Record, done func(dri
 }
 
 // enter counts a record that is taken. Under mu.
-func (p *producer) enter(cost int64) *run {
+func (p *producer) enter(cost int64) *span {
 	p.inflight += cost
 	if p.run == nil {
 		p.nruns++
-		p.run = &run{id: p.nruns}
+		p.run = &span{id: p.nruns}
 		p.runs = append(p.runs, p.run)
 	}
 	p.run.n++
@@ -220,7 +223,7 @@ func (p *producer) hurry() {
 // lock for each record.
 type tally struct {
 	bytes int64
-	run   *run
+	run   *span
 	n     int
 }
 

@@ -27,9 +27,10 @@ type link struct {
 	sick    []*shard // that hold records and have some in flight
 	wire    *wire    // nil where there is no connection
 	broken  bool     // the connection has failed, and its reader is about to say so
+	short   error    // of the reader: what the last wait found missing
 	tries   int      // to connect, in vain
 	failed  time.Time
-	reopen  bool // the server turned out to be the wrong one: connect anew
+	reopen  bool        // the server turned out to be the wrong one: connect anew
 	timer   *time.Timer // of the linger
 }
 
@@ -51,6 +52,7 @@ type entry struct {
 	send
 	s     *shard // nil for a command that is no record
 	batch *batch // of records in one command, see explicit.go
+	maybe bool   // it may be there already, see idmp.go
 	end   int
 }
 

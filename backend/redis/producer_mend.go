@@ -1,9 +1,9 @@
 package redis
 
 import (
-	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/seastreamer/seastreamer/driver"
@@ -15,25 +15,33 @@ type held struct {
 	send
 	cmd   []byte // the command, or with explicit ids the fields
 	n     int    // fields, with explicit ids
-	born  time.Time
-	maybe bool // it may have been written, and is safe to send again
+	maybe bool   // it may have been written, and is safe to send again
 }
 
 // keep holds a record that was not sent. Under mu.
 func (s *shard) keep(p *producer, rec *driver.Record, n int, sd send) {
-	h := held{send: sd, born: time.Now()}
+	sd.born = time.Now()
+	h := held{send: sd}
 	b := make([]byte, 0, s.room(rec, n))
 	if p.exact && !p.idmp {
 		h.n = fields(rec)
 		h.cmd = appendRecord(b, p.o, rec)
 	} else {
 		p.number++
-		h.cmd = s.appendAdd(b, p, rec, s.minID(p, h.born), p.number)
+		h.cmd = s.appendAdd(b, p, rec, p.minID(sd.born), p.number)
 	}
 	s.held = append(s.held, h)
 	if p.exact && !s.holding && !s.watched {
 		p.launch(s)
 	}
+}
+
+// minID is what MINID trims to.
+func (p *producer) minID(now time.Time) []byte {
+	if p.o.MaxAge == 0 {
+		return nil
+	}
+	return strconv.AppendInt(nil, now.Add(-p.o.MaxAge).UnixMilli(), 10)
 }
 
 // rested is called when nothing of a watched shard is in flight any more.
@@ -46,14 +54,11 @@ func (p *producer) rested(s *shard) {
 		return
 	}
 	s.retry = time.Now()
-	if s.tries > 0 || !s.redirect {
-		s.retry = s.retry.Add(backoff(s.tries + 1))
+	if !s.proved {
+		if s.tries++; s.tries > 1 || !s.redirect {
+			s.retry = s.retry.Add(backoff(s.tries))
+		}
 	}
-	if s.probed { // and accepted
-		s.retry = time.Time{}
-		s.probed = false
-	}
-	s.tries++
 	p.due = append(p.due, s)
 	if p.mending {
 		select {
@@ -170,11 +175,11 @@ func (p *producer) resend(s *shard) {
 		return
 	}
 	n := len(s.held)
-	if s.tries > 1 && n > 1 || n > 0 && !s.redirect && s.tries > 0 {
-		n = 1
-		s.probing, s.probed = true, true
+	if n == 0 || s.proved || s.redirect && s.tries == 1 {
+		s.holding, s.proved = false, false
 	} else {
-		s.holding = false
+		n = 1
+		s.probing = true
 	}
 	for i := range s.held[:n] {
 		h := &s.held[i]
@@ -185,10 +190,6 @@ func (p *producer) resend(s *shard) {
 		c.buf = append(c.buf, h.cmd...)
 		c.entries = append(c.entries, entry{send: h.send, s: s, end: len(c.buf)})
 		s.last = c.n
-		// The time-out goes on from where the record came in.
-		if h.born.Before(c.born) {
-			c.born = h.born
-		}
 	}
 	s.held = slices.Delete(s.held, 0, n)
 	if s.probing {
@@ -251,5 +252,3 @@ func (p *producer) giveUp() {
 	p.mu.Unlock()
 	p.deliver(&out)
 }
-
-var errNoServer = errors.New("no server of the cluster holds the slot")

@@ -149,7 +149,7 @@ const missing = "NOSTREAM"
 func verdict(r reply) result {
 	switch r.kind {
 	case '$':
-		if id, ok := parseID(r.text); ok {
+		if id, ok := entryID(r.text); ok {
 			return result{seq: id}
 		}
 		return result{no: string(r.text)} // of the script of explicit ids
@@ -195,7 +195,7 @@ func (l *link) accepted(e *entry) {
 	p := l.p
 	p.mu.Lock()
 	if e.s.probing {
-		e.s.probing, e.s.tries = false, 0
+		e.s.probing, e.s.tries, e.s.proved = false, 0, true
 	} else {
 		e.s.overtaken(e.no, &out)
 	}
@@ -253,7 +253,10 @@ func (l *link) hold(e *entry, cmd []byte, born time.Time, why error) {
 	if e.batch != nil {
 		e.batch.again(s)
 	} else {
-		s.held = append(s.held, held{send: e.send, cmd: bytes.Clone(cmd), born: born})
+		s.held = append(s.held, held{send: e.send, cmd: bytes.Clone(cmd), maybe: e.maybe})
+		if h := &s.held[len(s.held)-1]; h.born.IsZero() {
+			h.born = born
+		}
 	}
 	if !s.holding {
 		s.holding = true

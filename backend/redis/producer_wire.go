@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/seastreamer/seastreamer/driver"
@@ -139,8 +140,8 @@ func parseReply(b []byte, r *reply) (int, error) {
 	return end + 2, nil
 }
 
-// parseID reads an entry id as Redis writes it.
-func parseID(b []byte) (s driver.Seq, ok bool) {
+// entryID reads an entry id as Redis writes it.
+func entryID(b []byte) (s driver.Seq, ok bool) {
 	i := 0
 	for ; i < len(b) && b[i] != '-'; i++ {
 		d := uint64(b[i] - '0')
@@ -209,3 +210,6 @@ func appendBulk[S string | []byte](b []byte, s S) []byte {
 	b = append(b, s...)
 	return append(b, '\r', '\n')
 }
+
+// cutWord splits a text at its first space.
+func cutWord(s string) (word, rest string, found bool) { return strings.Cut(s, " ") }
