@@ -52,8 +52,11 @@ func answer(err error) (*rueidis.RedisError, bool) {
 
 // code is the first word of what a server said where that is one of codes, and
 // else ERR, which rueidis cuts off.
-func code(r *rueidis.RedisError) string {
-	word, _, _ := strings.Cut(r.Error(), " ")
+func code(r *rueidis.RedisError) string { return firstWord(r.Error()) }
+
+// firstWord is code for what a server said as it said it, too.
+func firstWord(text string) string {
+	word, _, _ := strings.Cut(text, " ")
 	if _, listed := codes[word]; listed {
 		return word
 	}
@@ -171,14 +174,19 @@ func (a *answered) Error() string { return a.said }
 func (a *answered) Unwrap() error { return a.err }
 
 func (c *client) describeAnswer(r *rueidis.RedisError) (kind, text error) {
-	word := code(r)
+	kind, said := c.describeText(c.where(), r.Error())
+	return kind, &answered{said, r}
+}
+
+// describeText is one line about what the server at said, and its kind.
+func (c *client) describeText(at, text string) (kind error, said string) {
+	word := firstWord(text)
 	kind = codes[word]
-	at, said := c.where(), ""
 	switch word {
 	case "WRONGPASS", "NOAUTH":
 		said = c.describeLogin(word)
 	case "NOPERM":
-		said = fmt.Sprintf("%s does not allow %s to do this: %s", at, c.who(), rest(r))
+		said = fmt.Sprintf("%s does not allow %s to do this: %s", at, c.who(), otherWords(text))
 	case "DENIED":
 		said = fmt.Sprintf("%s is in protected mode and takes connections from its own host only: give it a password, or set protected-mode no", at)
 	case "OOM":
@@ -195,19 +203,19 @@ func (c *client) describeAnswer(r *rueidis.RedisError) (kind, text error) {
 	case "LOADING":
 		said = at + " is reading its data and will answer soon"
 	case "CLUSTERDOWN":
-		said = fmt.Sprintf("%s: the cluster is down (%s)", at, rest(r))
+		said = fmt.Sprintf("%s: the cluster is down (%s)", at, otherWords(text))
 	case "MASTERDOWN":
 		said = at + " has lost its master"
 	case "BUSY":
 		said = at + " is busy with a script"
 	case "ERR":
-		if kind, said = c.describeOther(rest(r)); said == "" {
-			said = at + ": " + rest(r)
+		if kind, said = c.describeOther(at, otherWords(text)); said == "" {
+			said = at + ": " + otherWords(text)
 		}
 	default:
-		said = at + ": " + word + " " + rest(r)
+		said = at + ": " + word + " " + otherWords(text)
 	}
-	return kind, &answered{said, r}
+	return kind, said
 }
 
 // describeLogin is about credentials that a server or a sentinel does not take.
@@ -229,8 +237,7 @@ func (c *client) describeLogin(word string) string {
 }
 
 // describeOther is about errors that have no word of their own.
-func (c *client) describeOther(text string) (kind error, said string) {
-	at := c.where()
+func (c *client) describeOther(at, text string) (kind error, said string) {
 	lower := strings.ToLower(text)
 	has := func(part string) bool { return strings.Contains(lower, part) }
 	switch {
@@ -260,12 +267,12 @@ func (c *client) noMaster(err error) error {
 
 // rest is what a server said behind the first word, fit to be printed: it may
 // repeat what others have written.
-func rest(r *rueidis.RedisError) string {
-	text := strings.TrimPrefix(r.Error(), "ERR ")
-	if word := code(r); word != "ERR" {
-		text = strings.TrimPrefix(strings.TrimPrefix(text, word), " ")
-	}
-	return printable(text)
+func rest(r *rueidis.RedisError) string { return otherWords(r.Error()) }
+
+func otherWords(text string) string {
+	word := firstWord(text)
+	text = strings.TrimPrefix(text, word)
+	return printable(strings.TrimPrefix(text, " "))
 }
 
 // printable is what others have written as a part of one line of text.

@@ -34,8 +34,8 @@ const (
 	maxCounter   = 65535
 )
 
-// A batch is what one script adds to one shard.
-type batch struct {
+// A bundle is what one script adds to one shard.
+type bundle struct {
 	items []held
 	first driver.Seq
 	maybe bool // it may have been written: keep its ids
@@ -130,7 +130,7 @@ func (p *producer) launch(s *shard) {
 		skew, script = l.wire.skew, l.wire.script
 	}
 	if b == nil {
-		b = &batch{}
+		b = &bundle{}
 		bytes := 0
 		for len(b.items) < min(batchRecords, len(s.held)) && (bytes == 0 || bytes+len(s.held[len(b.items)].cmd) <= batchBytes) {
 			bytes += len(s.held[len(b.items)].cmd)
@@ -220,7 +220,7 @@ func flag(b bool) string {
 }
 
 // again keeps the batch for its shard to be sent again. Under mu.
-func (b *batch) again(s *shard) { s.pendingBatch = b }
+func (b *bundle) again(s *shard) { s.pendingBatch = b }
 
 // applyBatch settles a batch. short says that it is written and not safe.
 func (l *link) applyBatch(e *entry, r result, class driver.Class, short error) {

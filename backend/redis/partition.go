@@ -56,7 +56,7 @@ type shard struct {
 	next     *link // where to go from here; nil for where the slot is
 	askNext  bool
 
-	pendingBatch *batch     // of explicit ids, to be sent again
+	pendingBatch *bundle    // of explicit ids, to be sent again
 	top          driver.Seq // the highest explicit id
 }
 
@@ -119,9 +119,12 @@ func (p *producer) fixed(name string) (layout, bool) {
 }
 
 // stream is what is known of a stream. Under mu.
-func (p *producer) stream(name string) *stream {
+func (p *producer) stream(name string) (*stream, error) {
 	st := p.streams[name]
 	if st == nil {
+		if err := p.c.checkName(name); err != nil {
+			return nil, err
+		}
 		st = &stream{name: name, pending: true}
 		p.streams[name] = st
 		if l, ok := p.fixed(name); ok && p.ready {
@@ -129,7 +132,7 @@ func (p *producer) stream(name string) *stream {
 		}
 	}
 	p.last = st
-	return st
+	return st, nil
 }
 
 // lay makes the shards of a stream, keeping those it has. Under mu.

@@ -44,7 +44,6 @@ type producer struct {
 	byKey  bool
 	id     string
 	wait   []byte // the command that ends each chunk, see wait.go; nil for none
-	class  driver.Class
 
 	life context.Context // ends when the producer gives up
 	end  context.CancelFunc
@@ -58,7 +57,6 @@ type producer struct {
 	streams  map[string]*stream
 	last     *stream // the one most lately used
 	ready    bool    // the servers are known
-	fatal    error   // why the producer cannot work
 	looking  bool    // look runs
 	lookNext time.Time
 	links    map[string]*link // by address; "" is the only one without a cluster
@@ -126,7 +124,11 @@ func (p *producer) Produce(ctx context.Context, rec driver.Record, done func(dri
 	}
 	st := p.last
 	if st == nil || st.name != rec.Stream {
-		st = p.stream(rec.Stream)
+		var err error
+		if st, err = p.stream(rec.Stream); err != nil {
+			p.mu.Unlock()
+			return err
+		}
 	}
 	sd := send{done: done, ts: rec.Time, cost: cost}
 	if st.pending || !p.ready {
@@ -302,6 +304,7 @@ func (p *producer) Close(ctx context.Context) error {
 	}
 	err := p.Flush(ctx)
 	p.mu.Lock()
+	p.drain(ctx)
 	p.dead = true
 	p.end()
 	for _, l := range p.links {
@@ -311,6 +314,23 @@ func (p *producer) Close(ctx context.Context) error {
 	p.work.Wait() // nothing of it waits for a server any more
 	p.giveUp()
 	return err
+}
+
+// drain waits for the replies to what nobody waits for, with AtMostOnce: to
+// close a connection before they were read may take back what was sent. Under
+// mu.
+func (p *producer) drain(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.changed.Broadcast()
+	})
+	defer stop()
+	for _, l := range p.links {
+		for l.wire != nil && (len(l.flying) > 0 || len(l.ready) > 0 || l.cur != nil) && ctx.Err() == nil {
+			p.changed.Wait()
+		}
+	}
 }
 
 // errGivenUp is the outcome of what was in flight when the producer closed.

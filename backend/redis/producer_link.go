@@ -44,15 +44,16 @@ type chunk struct {
 	n       uint64
 	born    time.Time
 	minID   []byte // what MINID trims to
+	halves  int    // writer and reader are both through with it at 2
 }
 
 // An entry is one command. Its bytes end at end and begin where those of the
 // entry before it end.
 type entry struct {
 	send
-	s     *shard // nil for a command that is no record
-	batch *batch // of records in one command, see explicit.go
-	maybe bool   // it may be there already, see idmp.go
+	s     *shard  // nil for a command that is no record
+	batch *bundle // of records in one command, see explicit.go
+	maybe bool    // it may be there already, see idmp.go
 	end   int
 }
 
@@ -126,13 +127,17 @@ func (l *link) room(n int) *chunk {
 	return c
 }
 
-// recycle keeps the chunk for later. Under mu.
+// recycle keeps the chunk for later, when both writer and reader have said so:
+// replies may be read before the write that they answer returns. Under mu.
 func (p *producer) recycle(c *chunk) {
+	if c.halves++; c.halves < 2 {
+		return
+	}
 	if cap(c.buf) > maxChunk || len(p.free) >= int(p.max/chunkSize)+1 {
 		return
 	}
 	clear(c.entries)
-	c.buf, c.entries, c.results = c.buf[:0], c.entries[:0], c.results[:0]
+	c.buf, c.entries, c.results, c.halves = c.buf[:0], c.entries[:0], c.results[:0], 0
 	p.free = append(p.free, c)
 }
 
@@ -196,6 +201,7 @@ func (l *link) write() {
 		}
 		err := w.writeAll(c.buf, p.o.RequestTimeout)
 		p.mu.Lock()
+		p.recycle(c)
 		if err != nil {
 			w.Close() // the reader notices
 		} else if l.wire == w && len(l.flying) > 0 {

@@ -170,7 +170,7 @@ func (p *producer) prepare() error {
 	if err != nil {
 		return err
 	}
-	if err := p.probe(p.life); err != nil {
+	if err := p.probe(); err != nil {
 		return err
 	}
 	if rc.Mode() == rueidis.ClientModeCluster {
@@ -258,10 +258,7 @@ func (p *producer) dial(addr string) (*wire, error) {
 	}
 	if err != nil {
 		c.Close()
-		if cause := ctx.Err(); cause != nil {
-			err = cause
-		}
-		return nil, fmt.Errorf("connect to %s: %w", addr, err)
+		return nil, err
 	}
 	return w, nil
 }
@@ -269,10 +266,13 @@ func (p *producer) dial(addr string) (*wire, error) {
 // greet begins a connection: who we are, which database, and whether the
 // server is ready for commands.
 func (p *producer) greet(w *wire) error {
-	user, password, err := p.c.credentials()
+	who, err := p.c.credentials(rueidis.AuthCredentialsContext{Address: w.RemoteAddr()})
 	if err != nil {
 		return err
 	}
+	user, password := who.Username, who.Password
+	_ = w.SetDeadline(time.Now().Add(p.o.ConnectTimeout))
+	defer w.SetDeadline(time.Time{}) //nolint:errcheck // a broken one fails soon enough
 	var b []byte
 	var names []string
 	say := func(args ...string) {
@@ -294,7 +294,7 @@ func (p *producer) greet(w *wire) error {
 		say("TIME")
 	}
 	asked := time.Now()
-	if err := w.writeAll(b, p.o.ConnectTimeout); err != nil {
+	if _, err := w.Write(b); err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -312,17 +312,13 @@ func (p *producer) greet(w *wire) error {
 			continue
 		}
 		text := string(r.text)
-		word, _, _ := cutWord(text)
-		switch {
-		case name == "AUTH", name == "SELECT", word == "NOAUTH", word == "LOADING", word == "MASTERDOWN":
-			kind := codes[word]
-			if kind == nil {
-				kind = driver.ErrInvalid
-				if name == "AUTH" {
-					kind = driver.ErrDenied
-				}
+		switch word := firstWord(text); {
+		case name == "AUTH", name == "SELECT", word == "NOAUTH", word == "DENIED", word == "LOADING", word == "MASTERDOWN":
+			kind, said := p.c.describeText(w.RemoteAddr().String(), text)
+			if name == "AUTH" {
+				kind = driver.ErrDenied
 			}
-			return &driver.Error{Kind: kind, Err: errors.New(text)}
+			return &driver.Error{Kind: kind, Err: errors.New(said)}
 		}
 	}
 	return nil

@@ -86,6 +86,7 @@ func (l *link) replies(w *wire) (int, error) {
 	p := l.p
 	var t tally
 	var c *chunk
+	var class driver.Class
 	i := 0
 	for {
 		if w.from == w.to {
@@ -106,6 +107,7 @@ func (l *link) replies(w *wire) (int, error) {
 				c = l.flying[0]
 			}
 			p.mu.Unlock()
+			class = p.c.class()
 			if c == nil {
 				return 0, fmt.Errorf("%w: it says something unasked", errProtocol)
 			}
@@ -118,7 +120,7 @@ func (l *link) replies(w *wire) (int, error) {
 					return 0, err
 				}
 			} else if !p.silent {
-				l.apply(c, i, verdict(r), p.class, &t)
+				l.apply(c, i, verdict(r), class, &t)
 			} else if r.kind == '-' {
 				l.learn(c.entries[i].s, string(r.text))
 			}
@@ -297,7 +299,7 @@ func (l *link) judge(s *shard, why string) (again bool, err error) {
 		p.stale = true
 	default:
 		if !errors.Is(codes[word], driver.ErrUnavailable) {
-			return false, p.refusal(s, why)
+			return false, l.refusal(s, why)
 		}
 		// All of the server's shards are refused now: what was not sent yet
 		// would be, too, or would overtake.
@@ -306,24 +308,29 @@ func (l *link) judge(s *shard, why string) (again bool, err error) {
 		}
 		if time.Since(p.warned) > 10*time.Second {
 			p.warned = time.Now()
-			p.c.log.Warn("redis: the server refuses writes, records are held", "server", l.name(), "says", why, "until", p.o.DeliveryTimeout)
+			_, said := p.c.describeText(l.name(), why)
+			p.c.log.Warn(fmt.Sprintf("%s; records are held for up to %v", said, p.o.DeliveryTimeout))
 		}
-		err = p.refusal(s, why)
+		err = l.refusal(s, why)
 		if len(l.ready) > 0 || l.cur != nil {
 			l.evacuate(err)
 		}
 		return true, err
 	}
-	return true, p.refusal(s, why)
+	return true, l.refusal(s, why)
 }
 
-// refusal is what a server said, as an error.
-func (p *producer) refusal(s *shard, why string) error {
-	word, _, _ := cutWord(why)
-	if word == "WRONGTYPE" {
-		return &driver.Error{Shard: s.Shard, Kind: driver.ErrInvalid, Err: fmt.Errorf("key %q holds something else than a stream: choose another name, or delete the key", s.key)}
+// refusal is what the server said, as an error.
+func (l *link) refusal(s *shard, why string) error {
+	p := l.p
+	kind, said := p.c.describeText(l.name(), why)
+	switch firstWord(why) {
+	case "WRONGTYPE":
+		said = fmt.Sprintf("key %q on %s is no stream: choose another name, or delete the key", s.key, l.name())
+	case "NOPERM":
+		said = fmt.Sprintf("%s does not allow %s to use key %q: %s", l.name(), p.c.who(), s.key, otherWords(why))
 	}
-	return &driver.Error{Shard: s.Shard, Kind: codes[word], Err: errors.New(why)}
+	return &driver.Error{Shard: s.Shard, Kind: kind, Err: errors.New(said)}
 }
 
 // learn takes a redirection to heart without a record to send again.
@@ -380,6 +387,9 @@ func (l *link) finish(w *wire, c *chunk, t *tally) {
 		l.quiet()
 	}
 	l.poke()
+	if p.closed {
+		p.changed.Broadcast() // see drain
+	}
 	p.mu.Unlock()
 }
 
@@ -430,6 +440,7 @@ func (l *link) lost(n int, err error) {
 	l.wire, l.broken, l.reopen = nil, false, false
 	l.quiet()
 	l.work.Signal()
+	p.changed.Broadcast()
 	p.mu.Unlock()
 }
 
