@@ -72,7 +72,7 @@ func TestHandshakeWithAServerWithoutTLS(t *testing.T) {
 	for name, serve := range map[string]func(net.Conn){
 		"it does not speak TLS":    func(c net.Conn) { fmt.Fprint(c, "-ERR unknown command\r\n"); _, _ = io.Copy(io.Discard, c) },
 		"it closed the connection": func(c net.Conn) { c.Close() },
-		"no answer to TLS":         func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
+		"no answer: perhaps":       func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
 	} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
