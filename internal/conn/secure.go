@@ -87,7 +87,7 @@ func (t TLS) Handshake(ctx context.Context, conn net.Conn, addr, plain string) (
 	case IsAlert(err):
 		e.Hint = "give cert_file and key_file that it accepts, or server_name"
 	case errors.Is(err, context.DeadlineExceeded):
-		e.Hint = "perhaps it does not speak TLS: "+plain
+		e.Hint = "perhaps it does not speak TLS: " + plain
 	case IsEOF(err):
 		e.Err, e.Hint = fmt.Errorf("%w (%w)", ErrHungUp, err), "it may not speak TLS: "+plain
 	}
