@@ -13,6 +13,7 @@ import (
 	"github.com/seastreamer/seastreamer/backend/file"
 	"github.com/seastreamer/seastreamer/backend/kafka"
 	"github.com/seastreamer/seastreamer/backend/memory"
+	"github.com/seastreamer/seastreamer/backend/redis"
 )
 
 // Registry is a new registry of every backend, to which others may be added.
@@ -21,11 +22,17 @@ func Registry() seastreamer.Registry {
 		"file":   file.Opener{},
 		"kafka":  kafka.Opener{},
 		"memory": memory.Opener{},
+
+		redis.Scheme:            redis.Opener{},
+		redis.SchemeTLS:         redis.Opener{},
+		redis.SchemeUnix:        redis.Opener{},
+		redis.SchemeSentinel:    redis.Opener{},
+		redis.SchemeSentinelTLS: redis.Opener{},
 	}
 }
 
-// Open opens the broker that a URL names, such as kafka://localhost:9092 or
-// file:///var/lib/logs.
+// Open opens the broker that a URL names, such as kafka://localhost:9092,
+// redis://localhost:6379 or file:///var/lib/logs.
 func Open(ctx context.Context, url string) (*seastreamer.Streamer, error) {
 	return Registry().Open(ctx, url)
 }

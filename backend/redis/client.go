@@ -173,7 +173,8 @@ func (c *client) Producer(ctx context.Context, cfg driver.ProducerConfig) (drive
 }
 
 // As gives the rueidis.Client underneath, for commands of your own, once a
-// server has answered, or an interface{ Ping(context.Context) error }.
+// server has answered, an interface{ Ping(context.Context) error }, or one with
+// Nth.
 func (c *client) As(target any) bool {
 	switch t := target.(type) {
 	case *rueidis.Client:
@@ -184,6 +185,10 @@ func (c *client) As(target any) bool {
 		}
 		*t = c.rc
 	case *interface{ Ping(context.Context) error }:
+		*t = c
+	case *interface {
+		Nth(context.Context, driver.Shard, int64) (driver.Seq, error)
+	}:
 		*t = c
 	default:
 		return false

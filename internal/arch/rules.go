@@ -74,6 +74,11 @@ var rules = []rule{
 		By:  []string{"./backend/kafka/..."},
 	},
 	{
+		Why: "a Redis client is for the Redis backend: everyone else speaks through the core",
+		To:  []string{"github.com/redis/rueidis/..."},
+		By:  []string{"./backend/redis/..."},
+	},
+	{
 		Why: "command-line libraries are for the command line",
 		To:  []string{"github.com/spf13/..."},
 		By:  []string{"./cmd/...", "./internal/cli/..."},

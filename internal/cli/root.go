@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"strings"
 
@@ -28,7 +29,9 @@ import (
 // stand at the top; else they stand under streamer.
 func Main(args []string) int {
 	factory.IgnoreSIGPIPE()
-	return Run(context.Background(), iostreams.System(), args)
+	io := iostreams.System()
+	slog.SetDefault(factory.Logger(io)) // backends that are opened by URL warn there
+	return Run(context.Background(), io, args)
 }
 
 // Run is Main with other streams.
@@ -114,7 +117,8 @@ func Root(f *factory.Factory, name string) *cobra.Command {
 	return root
 }
 
-const overview = `Produce and consume streams on Kafka, or on plain files where no broker is named.
+const overview = `Produce and consume streams on Kafka and Redis, or on plain files where no broker
+is named.
 
   sea streamer flux ./producer --broker localhost:9092 --topic news &
   cat news.ndjson > producer                  a named pipe whose lines are sent
@@ -122,7 +126,8 @@ const overview = `Produce and consume streams on Kafka, or on plain files where 
   cat consumer > news.ndjson                  a named pipe that gives the stream
 
   cat news.ndjson | sea streamer produce news
-  sea streamer consume news --from start -o json | jq .`
+  sea streamer consume news --from start -o json | jq .
+  sea streamer consume redis://localhost:6379/news --from -1h`
 
 // noCommand refuses a word that is not a command, with what may have been
 // meant.

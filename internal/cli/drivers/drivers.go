@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -52,16 +53,28 @@ func New(f *factory.Factory) *cobra.Command {
 	return cmd
 }
 
-// nowhere is an address for each backend that is opened for its features only:
+// nowhere is an address for each scheme that is opened for its features only:
 // no backend connects or creates anything before it is used.
 var nowhere = map[string]ss.URL{
+	"redis":           {Scheme: "redis", Nodes: []string{"localhost"}},
+	"rediss":          {Scheme: "rediss", Nodes: []string{"localhost"}},
+	"redis+unix":      {Scheme: "redis+unix", Nodes: []string{"/nonexistent/redis.sock"}},
+	"redis+sentinel":  {Scheme: "redis+sentinel", Nodes: []string{"localhost"}, Query: map[string][]string{"master": {"mymaster"}}},
+	"rediss+sentinel": {Scheme: "rediss+sentinel", Nodes: []string{"localhost"}, Query: map[string][]string{"master": {"mymaster"}}},
+
 	"file":  {Scheme: "file", Nodes: []string{filepath.ToSlash(filepath.Join(string(filepath.Separator), "nonexistent", "sea-streamer"))}},
 	"kafka": {Scheme: "kafka", Nodes: []string{"localhost:9092"}},
 }
 
+// A Backend is what one can do, and the schemes of its URLs.
+type Backend struct {
+	ss.Features
+	Schemes []string
+}
+
 // Features opens each backend of a registry and asks what it can do.
-func Features(ctx context.Context, r ss.Registry) ([]ss.Features, error) {
-	var all []ss.Features
+func Features(ctx context.Context, r ss.Registry) ([]Backend, error) {
+	var all []Backend
 	for _, scheme := range r.Schemes() {
 		u, ok := nowhere[scheme]
 		if !ok {
@@ -71,10 +84,15 @@ func Features(ctx context.Context, r ss.Registry) ([]ss.Features, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, s.Features())
+		f := s.Features()
 		if err := s.Close(ctx); err != nil {
 			return nil, err
 		}
+		at := slices.IndexFunc(all, func(b Backend) bool { return b.Backend == f.Backend })
+		if at < 0 {
+			at, all = len(all), append(all, Backend{Features: f})
+		}
+		all[at].Schemes = append(all[at].Schemes, scheme)
 	}
 	return all, nil
 }
@@ -82,24 +100,34 @@ func Features(ctx context.Context, r ss.Registry) ([]ss.Features, error) {
 // rows are what the tables show.
 var rows = []struct {
 	name  string
-	value func(ss.Features) string
+	value func(Backend) string
 }{
-	{"shards", func(f ss.Features) string { return yes(f.Shards) }},
-	{"keys", func(f ss.Features) string { return yes(f.Keys) }},
-	{"headers", func(f ss.Features) string { return yes(f.Headers) }},
-	{"tombstones", func(f ss.Features) string { return yes(f.Tombstones) }},
-	{"timestamps kept", func(f ss.Features) string {
+	{"URLs", func(f Backend) string { return strings.Join(f.Schemes, "://, ") + "://" }},
+	{"shards", func(f Backend) string { return yes(f.Shards) }},
+	{"keys", func(f Backend) string { return yes(f.Keys) }},
+	{"headers", func(f Backend) string { return yes(f.Headers) }},
+	{"tombstones", func(f Backend) string { return yes(f.Tombstones) }},
+	{"timestamps kept", func(f Backend) string {
 		if !f.Timestamps {
 			return "no"
 		}
 		return "to " + unit(f.TimeUnit)
 	}},
-	{"groups", func(f ss.Features) string { return yes(f.Ack != driver.AckNone) }},
-	{"seek by sequence", func(f ss.Features) string { return yes(f.SeekSeq) }},
-	{"seek by time", func(f ss.Features) string { return yes(f.SeekTime) }},
-	{"transactions can be hidden", func(f ss.Features) string { return yes(f.Isolation) }},
-	{"delivery", func(f ss.Features) string { return join(f.Durabilities) }},
-	{"repeats removed", func(f ss.Features) string {
+	{"groups keep", func(f Backend) string {
+		switch f.Ack {
+		case driver.AckPosition:
+			return "a position per shard"
+		case driver.AckMessage:
+			return "a verdict per message"
+		default:
+			return "nothing: there are none"
+		}
+	}},
+	{"seek by sequence", func(f Backend) string { return yes(f.SeekSeq) }},
+	{"seek by time", func(f Backend) string { return yes(f.SeekTime) }},
+	{"transactions can be hidden", func(f Backend) string { return yes(f.Isolation) }},
+	{"delivery", func(f Backend) string { return join(f.Durabilities) }},
+	{"repeats removed", func(f Backend) string {
 		var s []string
 		if f.Dedup.Retry {
 			s = append(s, "our own")
@@ -115,15 +143,15 @@ var rows = []struct {
 		}
 		return strings.Join(s, ", ")
 	}},
-	{"acknowledged is", func(f ss.Features) string { return join(f.Classes) }},
-	{"largest record", func(f ss.Features) string {
+	{"acknowledged is", func(f Backend) string { return join(f.Classes) }},
+	{"largest record", func(f Backend) string {
 		if f.MaxRecord == 0 {
 			return "the server decides"
 		}
 		return iostreams.Bytes(int64(f.MaxRecord))
 	}},
-	{"creates streams", func(f ss.Features) string { return yes(f.Autocreate) }},
-	{"needs", func(f ss.Features) string { return or(f.Needs, "nothing") }},
+	{"creates streams", func(f Backend) string { return yes(f.Autocreate) }},
+	{"needs", func(f Backend) string { return or(f.Needs, "nothing") }},
 }
 
 func yes(b bool) string {
@@ -163,7 +191,7 @@ func join[T fmt.Stringer](list []T) string {
 }
 
 // text is the table for people: aligned on a terminal, else with tabs.
-func text(all []ss.Features, aligned bool) []byte {
+func text(all []Backend, aligned bool) []byte {
 	var b bytes.Buffer
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	line := func(cells []string) {
@@ -178,7 +206,7 @@ func text(all []ss.Features, aligned bool) []byte {
 	return b.Bytes()
 }
 
-func markdown(all []ss.Features) []byte {
+func markdown(all []Backend) []byte {
 	var b bytes.Buffer
 	first := true
 	table(all, func(cells []string) {
@@ -191,7 +219,7 @@ func markdown(all []ss.Features) []byte {
 	return b.Bytes()
 }
 
-func table(all []ss.Features, line func([]string)) {
+func table(all []Backend, line func([]string)) {
 	cells := []string{"feature"}
 	for _, f := range all {
 		cells = append(cells, f.Backend)
@@ -207,12 +235,13 @@ func table(all []ss.Features, line func([]string)) {
 }
 
 // asJSON is a line for each backend.
-func asJSON(all []ss.Features) ([]byte, error) {
+func asJSON(all []Backend) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	for _, f := range all {
 		if err := e.Encode(struct {
 			Backend      string   `json:"backend"`
+			Schemes      []string `json:"schemes"`
 			Shards       bool     `json:"shards"`
 			Keys         bool     `json:"keys"`
 			Headers      bool     `json:"headers"`
@@ -220,6 +249,7 @@ func asJSON(all []ss.Features) ([]byte, error) {
 			Timestamps   bool     `json:"timestamps"`
 			TimeUnit     string   `json:"time_unit"`
 			Groups       bool     `json:"groups"`
+			GroupAck     string   `json:"group_ack"`
 			SeekSeq      bool     `json:"seek_sequence"`
 			SeekTime     bool     `json:"seek_time"`
 			Isolation    bool     `json:"isolation"`
@@ -231,7 +261,7 @@ func asJSON(all []ss.Features) ([]byte, error) {
 			MaxRecord    int      `json:"max_record"`
 			Autocreate   bool     `json:"autocreate"`
 			Needs        string   `json:"needs"`
-		}{f.Backend, f.Shards, f.Keys, f.Headers, f.Tombstones, f.Timestamps, f.TimeUnit.String(), f.Ack != driver.AckNone, f.SeekSeq, f.SeekTime, f.Isolation,
+		}{f.Backend, f.Schemes, f.Shards, f.Keys, f.Headers, f.Tombstones, f.Timestamps, f.TimeUnit.String(), f.Ack != driver.AckNone, f.Ack.String(), f.SeekSeq, f.SeekTime, f.Isolation,
 			strs(f.Durabilities), f.Dedup.Retry, f.Dedup.Resend, f.Dedup.Window.Seconds(), strs(f.Classes), f.MaxRecord, f.Autocreate, f.Needs}); err != nil {
 			return nil, err
 		}

@@ -58,7 +58,7 @@ type Target struct {
 
 // AddTargetFlags adds the flags that say which broker and stream are meant.
 func AddTargetFlags(fs *pflag.FlagSet, t *Target) {
-	fs.StringArrayVar(&t.Brokers, "broker", nil, "broker: `HOST:PORT` of Kafka, or a URL such as kafka://HOST:PORT or file:///DIRECTORY; the default is $STREAMER_URI, else files in the user's data folder")
+	fs.StringArrayVar(&t.Brokers, "broker", nil, "broker: `HOST:PORT` of Kafka, or a URL such as kafka://HOST:PORT, redis://HOST:PORT or file:///DIRECTORY; the default is $STREAMER_URI, else files in the user's data folder")
 	fs.Var(alias{&t.Brokers}, "cluster", "the same as --broker: `HOST:PORT` or a URL")
 	fs.Var(alias{&t.Brokers}, "streamer", "the same as --broker: `HOST:PORT` or a URL")
 	fs.StringVarP(&t.Topic, "topic", "t", "", "stream: its `NAME`, or a URL such as kafka://HOST:PORT/NAME")

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	ss "github.com/seastreamer/seastreamer"
@@ -96,8 +97,8 @@ func (f *Factory) ResolveBroker(t Target) (ss.URL, error) {
 // this version does not have. Others are refused by the registry, which lists
 // what it has.
 func (f *Factory) builtIn(u ss.URL) error {
-	if u.Scheme == "redis" || u.Scheme == "rediss" || u.Scheme == "redis+unix" || u.Scheme == "nats" {
-		return exit.Usagef("use kafka://HOST:PORT or file:///DIRECTORY", "%s:// is not built into this version yet", u.Scheme)
+	if u.Scheme == "nats" {
+		return exit.Usagef("use kafka://HOST:PORT, redis://HOST:PORT or file:///DIRECTORY", "%s:// is not built into this version yet", u.Scheme)
 	}
 	return nil
 }
@@ -116,8 +117,11 @@ func usage(err error) error {
 }
 
 func example(u ss.URL) string {
-	if u.Scheme == "file" {
+	switch {
+	case u.Scheme == "file":
 		return "file:///DIRECTORY/STREAM"
+	case strings.HasSuffix(u.Scheme, "+unix"):
+		return u.Scheme + ":///SOCKET/STREAM"
 	}
 	return u.Scheme + "://HOST:PORT/STREAM"
 }
@@ -169,7 +173,7 @@ func (f *Factory) broker(t Target) (u ss.URL, given bool, err error) {
 		b.Nodes, u.Nodes = nil, slices.Clone(u.Nodes)
 		first := u
 		first.Nodes = nil
-		if !sameBroker(first, b) || u.Scheme == "file" {
+		if !sameBroker(first, b) || onePath(u) {
 			return u, true, exit.Usagef("several --broker are nodes of one cluster", "--broker names two brokers: %v and %v", t.redacted(0), t.redacted(i))
 		}
 		u.Nodes = append(u.Nodes, nodes...)
@@ -182,6 +186,10 @@ func (t Target) redacted(i int) ss.URL {
 	return u
 }
 
+// onePath reports whether the broker is a path, which is one node and not the
+// first of several.
+func onePath(u ss.URL) bool { return u.Scheme == "file" || strings.HasSuffix(u.Scheme, "+unix") }
+
 // parseBroker reads a broker URL, or HOST:PORT[,HOST:PORT…] of Kafka.
 func parseBroker(s string) (ss.URL, error) {
 	if !looksLikeURL(s) {
@@ -191,10 +199,26 @@ func parseBroker(s string) (ss.URL, error) {
 		s = "kafka://" + s
 	}
 	u, err := driver.ParseBroker(s)
-	if err == nil && u.Scheme == "kafka" && len(u.Nodes) == 0 {
+	switch {
+	case err != nil:
+		return u, database(s, err)
+	case u.Scheme == "kafka" && len(u.Nodes) == 0:
 		return u, exit.Usagef("write kafka://HOST:PORT", "broker URL %v names no host", u)
 	}
-	return u, err
+	return u, nil
+}
+
+// database is err with what to do about the number of a database in the place
+// of a stream, where other programs expect it.
+func database(s string, err error) error {
+	u, e := driver.ParseURL(s)
+	if e != nil || len(u.Streams) != 1 || !strings.HasPrefix(u.Scheme, "redis") {
+		return err
+	}
+	if _, e := strconv.ParseUint(u.Streams[0], 10, 31); e != nil {
+		return err
+	}
+	return &exit.Error{Code: exit.Usage, Err: err, Hint: "database " + u.Streams[0] + " is written ?db=" + u.Streams[0]}
 }
 
 // embedded is the directory that is used where no broker is named.

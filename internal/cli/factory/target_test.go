@@ -13,7 +13,7 @@ import (
 func newTest(env map[string]string) (*Factory, *bytes.Buffer) {
 	var b bytes.Buffer
 	none := driver.OpenerFunc(nil)
-	f := New(&iostreams.Streams{Err: &b}, ss.Registry{"file": none, "kafka": none, "memory": none})
+	f := New(&iostreams.Streams{Err: &b}, ss.Registry{"file": none, "kafka": none, "memory": none, "redis": none, "redis+unix": none})
 	f.Getenv = func(k string) string { return env[k] }
 	return f, &b
 }
@@ -40,6 +40,12 @@ func TestResolve(t *testing.T) {
 		{"two URLs of one broker", nil, Target{}, []string{"kafka://h:1/a", "kafka://h:1/b"}, "kafka://h:1/a,b"},
 		{"file broker", nil, Target{Brokers: []string{"file:///d/e"}}, []string{"news"}, "file:///d/e/news"},
 		{"memory", nil, Target{Brokers: []string{"memory://m"}}, []string{"news"}, "memory://m/news"},
+		{"Redis", nil, Target{Brokers: []string{"redis://h:6379?db=1"}}, []string{"news"}, "redis://h:6379/news?db=1"},
+		{"Redis, one shard's key", nil, Target{Brokers: []string{"redis://h"}}, []string{"trades:0"}, "redis://h/trades:0"},
+		{"nodes of a cluster", nil, Target{Brokers: []string{"redis://h1:1", "redis://h2:2", "redis://h3:3"}}, []string{"news"}, "redis://h1:1,h2:2,h3:3/news"},
+		{"sentinels", nil, Target{Brokers: []string{"redis+sentinel://h1?master=m", "redis+sentinel://h2?master=m"}}, []string{"news"}, "redis+sentinel://h1,h2/news?master=m"},
+		{"a socket", nil, Target{Brokers: []string{"redis+unix:///run/redis.sock"}}, []string{"news"}, "redis+unix:///run/redis.sock/news"},
+		{"a port of Redis without a scheme is Kafka", nil, Target{Brokers: []string{"h:6379"}}, []string{"news"}, "kafka://h:6379/news"},
 		{"STREAMER_URI", map[string]string{"STREAMER_URI": "kafka://h:1"}, Target{}, []string{"news"}, "kafka://h:1/news"},
 		{"STREAMER_URI as a host", map[string]string{"STREAMER_URI": "h:1"}, Target{}, []string{"news"}, "kafka://h:1/news"},
 		{"the flag wins over STREAMER_URI", map[string]string{"STREAMER_URI": "kafka://h:1"}, Target{Brokers: []string{"i:2"}}, []string{"news"}, "kafka://i:2/news"},
@@ -66,6 +72,10 @@ func TestPasswordWarning(t *testing.T) {
 		{"", []string{"kafka://me:s3cret@h"}, "news", 1},
 		{"", []string{"me:s3cret@h:1"}, "news", 1},
 		{"", nil, "kafka://me:s3cret@h/news", 1},
+		{"", []string{"redis://me:s3cret@h"}, "news", 1},
+		{"", []string{"redis://:s3cret@h1", "redis://:s3cret@h2"}, "news", 1},
+		{"redis://:s3cret@h", nil, "news", 0},
+		{"", []string{"redis+sentinel://h?master=m&password_file=/x&sentinel_password_file=/y"}, "news", 0},
 		{"kafka://me:s3cret@h", nil, "news", 0},
 		{"", []string{"kafka://me@h?password_file=/x"}, "news", 0},
 		{"", []string{"h:1"}, "news", 0},

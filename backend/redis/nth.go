@@ -1,0 +1,93 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/rueidis"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// nthPage is how many entries are fetched at once to count them.
+const nthPage = 500
+
+// Nth finds the id of the nth entry of a shard, counted from 0 at the first
+// one or, below 0, from -1 at the last one. Where there are not so many it is
+// the shard's end, or the first entry. Ids do not count, so the entries on the
+// way are fetched: it is for the tens and hundreds that people ask for.
+//
+// It is reached through As as interface{ Nth(context.Context, driver.Shard,
+// int64) (driver.Seq, error) }.
+func (c *client) Nth(ctx context.Context, s driver.Shard, n int64) (driver.Seq, error) {
+	if err := c.check(); err != nil {
+		return driver.Seq{}, err
+	}
+	l, err := c.find(ctx, s.Stream)
+	if err != nil {
+		return driver.Seq{}, err
+	}
+	b := map[driver.Shard]driver.Bound{}
+	if err := c.bounds(ctx, &l, b); err != nil {
+		return driver.Seq{}, err
+	}
+	bound, ok := b[s]
+	if !ok {
+		return driver.Seq{}, c.missing(s.String())
+	}
+	rc, err := c.connect(ctx)
+	if err != nil {
+		return driver.Seq{}, err
+	}
+	key, back, left := c.key(&l, s.Index), n < 0, n+1
+	if back {
+		left = -n
+	}
+	at, end := bound.First, bound.Next
+	for {
+		var cmd rueidis.Completed
+		page := min(left, nthPage)
+		if back {
+			// The end is behind the last id there was: nothing new is counted.
+			cmd = rc.B().Xrevrange().Key(key).End("(" + idText(end)).Start("-").Count(page).Build()
+		} else {
+			cmd = rc.B().Xrange().Key(key).Start(idText(at)).End("+").Count(page).Build()
+		}
+		answers, err := c.ask(ctx, rc, cmd)
+		if err != nil {
+			return driver.Seq{}, err
+		}
+		entries, err := answers[0].ToArray()
+		if err != nil {
+			return driver.Seq{}, c.keyFailure("", s, key, err)
+		}
+		if int64(len(entries)) < page {
+			if back {
+				return bound.First, nil
+			}
+			return bound.Next, nil
+		}
+		id, err := entryID(entries[page-1])
+		if err != nil {
+			return driver.Seq{}, c.keyFailure("", s, key, err)
+		}
+		if left -= page; left == 0 {
+			return id, nil
+		}
+		at, end = id.Succ(), id
+	}
+}
+
+// entryID is the id of an entry as XRANGE lists it.
+func entryID(m rueidis.RedisMessage) (driver.Seq, error) {
+	pair, err := m.ToArray()
+	if err != nil || len(pair) == 0 {
+		return driver.Seq{}, fmt.Errorf("%w: an entry is no pair", errReply)
+	}
+	text, err := pair[0].ToString()
+	id, ok := parseID(text)
+	if err != nil || !ok {
+		return driver.Seq{}, fmt.Errorf("%w: %.50q is no entry id", errReply, text)
+	}
+	return id, nil
+}
