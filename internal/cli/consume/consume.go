@@ -43,6 +43,7 @@ written to standard output counts as done.`,
 		Example: `  sea streamer consume news --from start --until end
   sea streamer consume --broker localhost:9092 news -o json | jq .
   sea streamer consume news --from -1h -n 10
+  sea streamer consume redis://localhost:6379/news --from 1700000000000-0
   sea streamer consume kafka://localhost:9092/news,sport --group archive >> archive.txt`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.Streams = args; len(args) > 0 && o.Target.Topic != "" {

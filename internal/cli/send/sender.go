@@ -36,11 +36,14 @@ type Sender struct {
 	first error // what made the first record fail
 
 	left frame.Stats // of the readers that have ended
+
+	again repeats // with at-least-once delivery
 }
 
 // New makes a sender.
 func New(io *iostreams.Streams, p *ss.Producer, f ss.Features, o *Options) *Sender {
 	s := &Sender{io: io, p: p, o: o, features: f}
+	s.again.life, s.again.end = context.WithCancel(context.Background())
 	s.pool = frame.NewPool(func(b *frame.Block) {
 		// Once per block: the callback of every record in it.
 		b.Done = func(_ ss.Receipt, err error) {
@@ -106,6 +109,7 @@ func (s *Sender) Run(ctx context.Context, src io.Reader) error {
 	}
 	envelope := cutting.Kind == frame.Envelope
 	check := s.o.CheckJSON != ""
+	repeats := s.o.durable == ss.AtLeastOnce
 	var e codec.Envelope
 	for !s.stop.Load() {
 		m, err := r.Next()
@@ -134,8 +138,17 @@ func (s *Sender) Run(ctx context.Context, src io.Reader) error {
 			}
 			continue
 		}
+		if s.again.busy.Load() {
+			if err := s.again.quiet(ctx); err != nil {
+				return &exit.Error{Code: exit.Incomplete, Msg: "the broker took no more records in time", Err: err}
+			}
+		}
 		b.Hold()
-		if err := s.p.Enqueue(ctx, rec, b.Done); err != nil {
+		done := b.Done
+		if repeats {
+			done = s.flight(&rec, b).done
+		}
+		if err := s.p.Enqueue(ctx, rec, done); err != nil {
 			b.Release()
 			if ctx.Err() != nil {
 				return &exit.Error{Code: exit.Incomplete, Msg: "the broker took no more records in time", Err: err}
@@ -206,7 +219,20 @@ func (s *Sender) addStats(st frame.Stats) {
 // it all ended: nil when every record was acknowledged and none was left out or
 // cut short.
 func (s *Sender) Finish(ctx context.Context) error {
-	err := s.p.Close(ctx)
+	stop := context.AfterFunc(ctx, s.again.end)
+	err := s.settle(ctx)
+	stop()
+	s.again.end()
+	if e := s.p.Close(ctx); err == nil {
+		err = e
+	}
+	if n := s.again.n.Load(); n > 0 {
+		hint := ""
+		if s.features.Dedup.Retry {
+			hint = " (--delivery exactly removes such repeats)"
+		}
+		s.io.Notice("%s sent again, since the first outcome is not known: some may be there twice%s", describe(n, "record was", "records were"), hint)
+	}
 	s.mu.Lock()
 	first, oversize := s.first, s.left.Oversize
 	s.mu.Unlock()
@@ -260,6 +286,7 @@ func (s *Sender) Summary() string {
 		n    int64
 		text string
 	}{
+		{s.again.n.Load(), "sent again"},
 		{s.failed.Load(), "refused"},
 		{s.unknown.Load(), "with unknown outcome"},
 		{s.bad.Load(), "not decoded"},
@@ -291,7 +318,7 @@ func Check(ctx context.Context, f *factory.Factory, s *ss.Streamer, stream strin
 // Flush waits until everything that was sent so far is acknowledged, or says
 // what was not.
 func (s *Sender) Flush(ctx context.Context) error {
-	err := s.p.Flush(ctx)
+	err := s.settle(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return errors.Join(s.first, err)
