@@ -67,7 +67,7 @@ func (c *client) Nth(ctx context.Context, s driver.Shard, n int64) (driver.Seq, 
 			}
 			return bound.Next, nil
 		}
-		id, err := entryID(entries[page-1])
+		id, err := listedID(entries[page-1])
 		if err != nil {
 			return driver.Seq{}, c.keyFailure("", s, key, err)
 		}
@@ -78,8 +78,8 @@ func (c *client) Nth(ctx context.Context, s driver.Shard, n int64) (driver.Seq, 
 	}
 }
 
-// entryID is the id of an entry as XRANGE lists it.
-func entryID(m rueidis.RedisMessage) (driver.Seq, error) {
+// listedID is the id of an entry as XRANGE lists it.
+func listedID(m rueidis.RedisMessage) (driver.Seq, error) {
 	pair, err := m.ToArray()
 	if err != nil || len(pair) == 0 {
 		return driver.Seq{}, fmt.Errorf("%w: an entry is no pair", errReply)
