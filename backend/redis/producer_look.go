@@ -252,7 +252,7 @@ func (p *producer) dial(addr string) (*wire, error) {
 	}
 	w := newWire(c)
 	stop := context.AfterFunc(ctx, func() { c.Close() })
-	err = p.greet(w)
+	err = p.greet(w, addr)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -260,12 +260,16 @@ func (p *producer) dial(addr string) (*wire, error) {
 		c.Close()
 		return nil, err
 	}
+	if v, ok := c.(*conversation); ok {
+		// What it looks at has been seen; from here on it would only cost.
+		w.Conn, w.whole = v.Conn, v
+	}
 	return w, nil
 }
 
 // greet begins a connection: who we are, which database, and whether the
 // server is ready for commands.
-func (p *producer) greet(w *wire) error {
+func (p *producer) greet(w *wire, addr string) error {
 	who, err := p.c.credentials(rueidis.AuthCredentialsContext{Address: w.RemoteAddr()})
 	if err != nil {
 		return err
@@ -279,16 +283,17 @@ func (p *producer) greet(w *wire) error {
 		b = appendCommand(b, args...)
 		names = append(names, args[0])
 	}
-	switch {
-	case user != "":
-		say("AUTH", user, password)
-	case password != "":
-		say("AUTH", password)
+	hello := []string{"HELLO", "2"}
+	if password != "" {
+		if user == "" {
+			user = "default"
+		}
+		hello = append(hello, "AUTH", user, password)
 	}
+	say(append(hello, "SETNAME", p.o.ClientName)...)
 	if p.o.DB != 0 {
 		say("SELECT", strconv.Itoa(p.o.DB))
 	}
-	say("CLIENT", "SETNAME", p.o.ClientName)
 	say("PING")
 	if p.exact && !p.idmp {
 		say("TIME")
@@ -304,6 +309,8 @@ func (p *producer) greet(w *wire) error {
 		}
 		if name == "TIME" && r.kind == '*' {
 			err = w.time(r.num, asked)
+		} else {
+			err = w.skip(r)
 		}
 		if err != nil {
 			return err
@@ -313,11 +320,8 @@ func (p *producer) greet(w *wire) error {
 		}
 		text := string(r.text)
 		switch word := firstWord(text); {
-		case name == "AUTH", name == "SELECT", word == "NOAUTH", word == "DENIED", word == "LOADING", word == "MASTERDOWN":
-			kind, said := p.c.describeText(w.RemoteAddr().String(), text)
-			if name == "AUTH" {
-				kind = driver.ErrDenied
-			}
+		case name == "HELLO", name == "SELECT", word == "NOAUTH", word == "DENIED", word == "LOADING", word == "MASTERDOWN":
+			kind, said := p.c.describeText(addr, text)
 			return &driver.Error{Kind: kind, Err: errors.New(said)}
 		}
 	}

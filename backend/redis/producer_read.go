@@ -424,6 +424,9 @@ func (l *link) lost(n int, err error) {
 	var out outcomes
 	p.mu.Lock()
 	l.broken = true
+	if !p.dead {
+		p.c.suspect(true)
+	}
 	for k, c := range l.flying {
 		for i := range c.entries {
 			if e := &c.entries[i]; e.s != nil && (k > 0 || i >= n) && !p.silent {

@@ -20,6 +20,7 @@ import (
 // https://redis.io/docs/latest/develop/reference/protocol-spec/
 type wire struct {
 	net.Conn
+	whole    net.Conn // what has to be closed
 	buf      []byte // buf[from:to] was read and not looked at
 	from, to int
 	skew     time.Duration // the server's clock less ours
@@ -39,7 +40,27 @@ const maxReply = 64 << 10
 
 var errProtocol = errors.New("the server's answer is not Redis protocol")
 
-func newWire(c net.Conn) *wire { return &wire{Conn: c, buf: make([]byte, 16<<10)} }
+func newWire(c net.Conn) *wire { return &wire{Conn: c, whole: c, buf: make([]byte, 16<<10)} }
+
+// Close ends the connection. It may come at any time.
+func (w *wire) Close() error { return w.whole.Close() }
+
+// skip reads what belongs to an array.
+func (w *wire) skip(r reply) error {
+	if r.kind != '*' {
+		return nil
+	}
+	for range r.num {
+		e, err := w.next()
+		if err == nil {
+			err = w.skip(e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // fill reads more, waiting for it.
 func (w *wire) fill() error {
