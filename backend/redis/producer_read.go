@@ -450,7 +450,7 @@ func (l *link) lost(n int, err error) {
 // unknown settles a record whose reply will not come: exactly once it is sent
 // again, as it cannot double, else its outcome is unknown. Under mu.
 func (l *link) unknown(e *entry, cmd []byte, born time.Time, text error, out *outcomes) {
-	err := &driver.Error{Shard: e.s.Shard, Kind: driver.ErrUnknown, Err: fmt.Errorf("no answer from %s: %w", l.name(), text)}
+	err := &driver.Error{Shard: e.s.Shard, Kind: driver.ErrUnknown, Err: fmt.Errorf("no reply: %w", text)}
 	if l.p.exact && !l.p.dead {
 		if e.batch != nil {
 			e.batch.maybe = true

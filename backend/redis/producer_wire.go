@@ -21,7 +21,7 @@ import (
 type wire struct {
 	net.Conn
 	whole    net.Conn // what has to be closed
-	buf      []byte // buf[from:to] was read and not looked at
+	buf      []byte   // buf[from:to] was read and not looked at
 	from, to int
 	skew     time.Duration // the server's clock less ours
 	script   bool          // the server has the script of explicit ids; of the reader, under the producer's mutex
