@@ -1,7 +1,8 @@
 // Package position reads the positions that --from and --until take:
 //
 //	start  end  now      the first message, behind the last one, and so as well
-//	42                   a sequence number (an offset)
+//	42                   a sequence number (an offset; on Redis an entry id,
+//	                     1700000000000-3, or its milliseconds alone)
 //	+10  -10             the 10th behind the start, the last 10
 //	@TIME                RFC 3339, a date, or seconds, ms, µs or ns since 1970
 //	-1h  yesterday       an hour ago, the beginning of yesterday
@@ -9,7 +10,9 @@
 package position
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -159,9 +162,46 @@ func (s Spec) Start() (ss.Start, bool) {
 // Time is the position's time, if it is one.
 func (s Spec) Time() (time.Time, bool) { return s.all.time, s.all.kind == at }
 
+// Ids is the position where sequence numbers are entry ids, as on Redis: a
+// plain number is the milliseconds of an id, as it is to the server.
+func (s Spec) Ids() Spec {
+	id := func(p pos) pos {
+		if p.seq.Hi == 0 {
+			p.seq = ss.Seq{Hi: p.seq.Lo}
+		}
+		return p
+	}
+	s.all = id(s.all)
+	if s.shards != nil {
+		s.shards = maps.Clone(s.shards)
+		for i, p := range s.shards {
+			s.shards[i] = id(p)
+		}
+	}
+	return s
+}
+
+// AreIds reports whether the sequence numbers of these shards are entry ids,
+// which have two parts and do not count messages.
+func AreIds(bounds map[ss.Shard]ss.Bound) bool {
+	for _, b := range bounds {
+		if b.Next.Hi != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// A Count finds the sequence number of the nth message of a shard, counted
+// from 0 at its first one, or, below 0, from -1 at its last one. Where it has
+// not so many, it is the shard's end or its first message.
+type Count func(sh ss.Shard, n int64) (ss.Seq, error)
+
 // Numbers is the position as a number for each shard of bounds; those that it
-// does not name get the default. A time cannot be resolved so, see Time.
-func (s Spec) Numbers(bounds map[ss.Shard]ss.Bound, byDefault ss.Start) (ss.Checkpoint, error) {
+// does not name get the default. A time cannot be resolved so, see Time. Count
+// is asked where sequence numbers do not count messages; with nil such
+// positions are refused there.
+func (s Spec) Numbers(bounds map[ss.Shard]ss.Bound, byDefault ss.Start, count Count) (ss.Checkpoint, error) {
 	c := ss.Checkpoint{}
 	found := map[int32]bool{}
 	for sh, b := range bounds {
@@ -175,7 +215,11 @@ func (s Spec) Numbers(bounds map[ss.Shard]ss.Bound, byDefault ss.Start) (ss.Chec
 			}
 			found[sh.Index] = true
 		}
-		c[sh] = p.number(b)
+		n, err := p.number(sh, b, count)
+		if err != nil {
+			return nil, err
+		}
+		c[sh] = n
 	}
 	for i := range s.shards {
 		if !found[i] {
@@ -185,22 +229,31 @@ func (s Spec) Numbers(bounds map[ss.Shard]ss.Bound, byDefault ss.Start) (ss.Chec
 	return c, nil
 }
 
-func (p pos) number(b ss.Bound) ss.Seq {
+func (p pos) number(sh ss.Shard, b ss.Bound, count Count) (ss.Seq, error) {
+	if p.n > 0 && b.Next.Hi != 0 { // an id
+		if count == nil {
+			return ss.Seq{}, errors.New("sequence numbers of this backend do not count messages: use one of them, a time, start or end")
+		}
+		n := int64(p.n) //nolint:gosec // Parse reads 63 bits
+		if p.kind == beforeEnd {
+			n = -n
+		}
+		return count(sh, n)
+	}
 	switch p.kind {
 	case start:
-		return b.First
+		return b.First, nil
 	case seq:
-		return p.seq
+		return p.seq, nil
 	case behindStart:
-		return b.First.Add(p.n)
+		return b.First.Add(p.n), nil
 	case beforeEnd:
-		if b.Next.Hi != 0 { // ids that do not count messages
-			return b.First
+		if p.n > 0 {
+			low := b.Next.Lo - min(p.n, b.Next.Lo)
+			return ss.Seq{Lo: max(low, b.First.Lo)}, nil
 		}
-		low := b.Next.Lo - min(p.n, b.Next.Lo)
-		return ss.Seq{Lo: max(low, b.First.Lo)}
 	}
-	return b.Next
+	return b.Next, nil
 }
 
 // ParseShards reads a list of shards: 0,2,4-6.

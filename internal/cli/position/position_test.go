@@ -76,18 +76,60 @@ func TestNumbers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := spec.Numbers(bounds, ss.Latest)
+		got, err := spec.Numbers(bounds, ss.Latest, nil)
 		if d := cmp.Diff(want, got); d != "" || err != nil {
 			t.Errorf("%q: %v %s", in, err, d)
 		}
 	}
 	spec, _ := Parse("7=1", now)
-	if _, err := spec.Numbers(bounds, ss.Latest); err == nil || !strings.Contains(err.Error(), "no shard 7") {
+	if _, err := spec.Numbers(bounds, ss.Latest, nil); err == nil || !strings.Contains(err.Error(), "no shard 7") {
 		t.Error(err)
 	}
 	spec, _ = Parse("0=20", now)
-	if got, _ := spec.Numbers(bounds, ss.Earliest); got[s(2)] != n(5) {
+	if got, _ := spec.Numbers(bounds, ss.Earliest, nil); got[s(2)] != n(5) {
 		t.Errorf("a shard that is not named begins at %v", got[s(2)])
+	}
+}
+
+// Where sequence numbers are ids, the backend counts.
+func TestIds(t *testing.T) {
+	a, b := ss.Shard{Stream: "s"}, ss.Shard{Stream: "s", Index: 1}
+	id := func(ms, n uint64) ss.Seq { return ss.Seq{Hi: ms, Lo: n} }
+	bounds := map[ss.Shard]ss.Bound{a: {First: id(1000, 0), Next: id(2000, 1)}, b: {}}
+	if !AreIds(bounds) || AreIds(map[ss.Shard]ss.Bound{a: {Next: ss.SeqOf(7)}}) {
+		t.Error("these are ids, and those are not")
+	}
+	count := func(sh ss.Shard, n int64) (ss.Seq, error) {
+		if sh != a {
+			t.Errorf("counts in %v, which is empty", sh)
+		}
+		return id(1500, uint64(n+100)), nil
+	}
+	for in, want := range map[string]ss.Checkpoint{
+		"+5":           {a: id(1500, 105), b: ss.SeqOf(5)},
+		"-5":           {a: id(1500, 95), b: ss.SeqOf(0)},
+		"-0":           {a: id(2000, 1), b: ss.SeqOf(0)},
+		"+0":           {a: id(1000, 0), b: ss.SeqOf(0)},
+		"1700":         {a: id(1700, 0), b: id(1700, 0)},
+		"1700-3":       {a: id(1700, 3), b: id(1700, 3)},
+		"0=1600,1=end": {a: id(1600, 0), b: ss.SeqOf(0)},
+	} {
+		spec, err := Parse(in, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := spec.Ids().Numbers(bounds, ss.Latest, count)
+		if d := cmp.Diff(want, got); d != "" || err != nil {
+			t.Errorf("%q: %v %s", in, err, d)
+		}
+	}
+	spec, _ := Parse("-5", now)
+	if _, err := spec.Numbers(bounds, ss.Latest, nil); err == nil || !strings.Contains(err.Error(), "do not count messages") {
+		t.Errorf("without a count: %v", err)
+	}
+	spec, _ = Parse("1700000000000", now)
+	if got, ok := spec.Ids().Start(); !ok || got != ss.From(id(1700000000000, 0)) {
+		t.Errorf("milliseconds are %v", got)
 	}
 }
 

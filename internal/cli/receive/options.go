@@ -111,6 +111,10 @@ func (o *Options) Plan(ctx context.Context, s *ss.Streamer, streams []string, by
 	if bounds, err = o.selected(bounds); err != nil {
 		return nil, err
 	}
+	from, until := o.from, o.until
+	if position.AreIds(bounds) {
+		from, until = from.Ids(), until.Ids()
+	}
 	p := &Plan{Shards: len(bounds), Config: ss.ConsumerConfig{Streams: streams, Group: o.Group, Ack: ss.AckExplicit}}
 	if o.Isolation == "uncommitted" {
 		p.Config.Isolation = ss.Uncommitted
@@ -119,21 +123,21 @@ func (o *Options) Plan(ctx context.Context, s *ss.Streamer, streams []string, by
 		p.Config.OnGap = ss.GapContinue
 	}
 	var simple bool
-	if p.Config.Start, simple = o.from.Start(); !simple {
-		at, err := o.from.Numbers(bounds, byDefault)
+	if p.Config.Start, simple = from.Start(); !simple {
+		at, err := from.Numbers(bounds, byDefault, counter(ctx, s))
 		if err != nil {
-			return nil, exit.Usagef("", "--from %s: %v", o.From, err)
+			return nil, wrong("--from "+o.From, err)
 		}
 		p.Config.Start = byDefault
 		p.Config.Assigned = func(context.Context, []ss.Shard) (ss.Checkpoint, error) { return at, nil }
 	}
-	switch when, isTime := o.until.Time(); {
+	switch when, isTime := until.Time(); {
 	case isTime:
 		p.Before = when
 		p.Config.Until = ends(bounds)
-	case o.until.Given():
-		if p.Config.Until, err = o.until.Numbers(bounds, ss.Latest); err != nil {
-			return nil, exit.Usagef("", "--until %s: %v", o.Until, err)
+	case until.Given():
+		if p.Config.Until, err = until.Numbers(bounds, ss.Latest, counter(ctx, s)); err != nil {
+			return nil, wrong("--until "+o.Until, err)
 		}
 	case o.shards != nil:
 		// A consumer reads the shards that Until names; these without an end.
@@ -143,6 +147,31 @@ func (o *Options) Plan(ctx context.Context, s *ss.Streamer, streams []string, by
 		}
 	}
 	return p, nil
+}
+
+// counter counts messages where the backend can.
+func counter(ctx context.Context, s *ss.Streamer) position.Count {
+	c, ok := ss.As[interface {
+		Nth(context.Context, ss.Shard, int64) (ss.Seq, error)
+	}](s)
+	if !ok {
+		return nil
+	}
+	return func(sh ss.Shard, n int64) (ss.Seq, error) {
+		ctx, cancel := context.WithTimeout(ctx, factory.ConnectTimeout)
+		defer cancel()
+		return c.Nth(ctx, sh, n)
+	}
+}
+
+// wrong is err of a flag's value: a mistake in the call, unless the backend says
+// what it is.
+func wrong(what string, err error) error {
+	e := exit.From(err)
+	if e.Code == exit.Partial {
+		return exit.Usagef("", "%s: %v", what, err)
+	}
+	return &exit.Error{Code: e.Code, Msg: what, Err: err, Hint: e.Hint, Item: e.Item}
 }
 
 func ends(bounds map[ss.Shard]ss.Bound) ss.Checkpoint {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	ss "github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/internal/cli/receive"
 	"github.com/seastreamer/seastreamer/internal/iostreams"
 	"github.com/seastreamer/seastreamer/internal/pipe"
@@ -35,6 +36,8 @@ type source struct {
 	begun map[*ss.Batch]int        // of those aside, the first message that was not given
 	given map[ss.Shard]ss.Seq      // everything below was given
 
+	handout *handout // nil but for a group that hands out messages
+
 	mu      sync.Mutex
 	pinned  map[ss.Shard]ss.Seq // where reading began, as numbers
 	waiting []handed            // with a group: given and not taken, in order
@@ -49,6 +52,9 @@ type handed struct {
 func newSource(io *iostreams.Streams, s *ss.Streamer, c *ss.Consumer, plan *receive.Plan, r *receive.Renderer) *source {
 	src := &source{io: io, s: s, c: c, streams: plan.Config.Streams, group: plan.Config.Group != "", render: r,
 		batches: make(chan *ss.Batch), aside: map[ss.Shard][]*ss.Batch{}, begun: map[*ss.Batch]int{}, given: map[ss.Shard]ss.Seq{}}
+	if plan.Config.Group != "" && s.Features().Ack == driver.AckMessage {
+		src.handout = newHandout(s, &plan.Config)
+	}
 	if plan.Config.Until != nil {
 		src.only = map[ss.Shard]bool{}
 		for sh := range plan.Config.Until {
@@ -123,6 +129,9 @@ func (s *source) Next(ctx context.Context, upTo pipe.Mark, b *pipe.Batch) (bool,
 			if open && batch == nil {
 				continue // time to look whether it is reached
 			}
+		}
+		if s.handout != nil {
+			s.handout.came()
 		}
 		if !open {
 			return s.ended(ctx, target, b)
@@ -234,6 +243,9 @@ func (s *source) give(batch *ss.Batch, target ss.Checkpoint, b *pipe.Batch) bool
 
 // reached reports whether everything before the mark was given.
 func (s *source) reached(ctx context.Context, target ss.Checkpoint) bool {
+	if s.handout != nil {
+		return s.handout.over(ctx, target)
+	}
 	var at ss.Checkpoint
 	for sh, end := range target {
 		if !s.given[sh].Less(end) {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	ss "github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
 	"github.com/seastreamer/seastreamer/internal/cli/flux"
@@ -240,6 +241,9 @@ func (t *tap) open(ctx context.Context, gaps *receive.Gaps) (err error) {
 	t.src = newSource(o.f.IO, t.s, c, plan, o.Receive.Renderer(o.f.IO))
 	t.src.assigned(t.early)
 	t.mu.Unlock()
+	if plan.Config.Group != "" && t.s.Features().Ack == driver.AckMessage {
+		return nil // such a group hands out messages, and nobody is told of shards
+	}
 	wait := time.NewTimer(assignTime)
 	defer wait.Stop()
 	select {
