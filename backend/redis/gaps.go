@@ -136,10 +136,12 @@ type place struct {
 	counted bool
 	since   driver.Seq // where next was when the counting began
 	deleted driver.Seq // the highest deleted by XDEL then
+	marks   [16]mark   // where before was how many, of late
+	marked  int
 
 	top      driver.Seq // the highest entry that was known to exist
 	added    uint64     // how many had been added when last looked at
-	first    driver.Seq // the lowest there was then
+	first    driver.Seq // the lowest there could be then
 	vanished bool       // there was no key at some time
 
 	tail    bool // there was nothing behind next at the last read
@@ -148,15 +150,30 @@ type place struct {
 	doubt   bool // it has to be looked at
 }
 
+// A mark says how many entries there were before an id.
+type mark struct {
+	id     driver.Seq
+	before uint64
+}
+
+// mark notes how many there were before next.
+func (p *place) mark() {
+	if p.counted {
+		p.marks[p.marked%len(p.marks)] = mark{p.next, p.before}
+		p.marked++
+	}
+}
+
 // count begins to count anew at next, where n entries were removed before it.
 func (p *place) count(s *sight, n uint64) {
 	p.before, p.counted = n, s.counts
 	p.since, p.deleted = p.next, s.deleted
+	p.mark()
 }
 
 // saw notes what a look has seen.
 func (p *place) saw(s *sight) {
-	p.added, p.first, p.vanished = s.added, s.first, false
+	p.added, p.first, p.vanished = s.added, s.front(), false
 	if p.top.Less(s.top) {
 		p.top = s.top
 	}
@@ -213,15 +230,27 @@ func (p *place) judge(s *sight, behind driver.Seq) *finding {
 }
 
 // sameStream reports whether a stream that has gone back is still the one that
-// it was: then its first entry is, or was trimmed.
+// it was: then its first entry is, or was trimmed, and as many entries were
+// added up to its end as there were when we were there. Where that is not known
+// for certain it is taken for another one, which is read from its front: better
+// twice than not at all.
 func (p *place) sameStream(s *sight) bool {
-	switch {
-	case p.first.IsZero() || s.length == 0:
-		return s.counts && s.added > 0 && s.added >= p.before && p.before > 0
-	case s.first == p.first:
-		return true
+	if !s.counts {
+		return s.length > 0 && s.first == p.first
 	}
-	return p.first.Less(s.first) && s.counts && s.removed() > 0
+	if s.length > 0 && s.first != p.first && (s.first.Less(p.first) || s.removed() == 0) {
+		return false
+	}
+	if s.added == 0 || p.marked == 0 {
+		return false
+	}
+	end := s.end()
+	for _, m := range p.marks[:min(p.marked, len(p.marks))] {
+		if m.id == end && m.before != s.added || m.id.Less(end) && m.before > s.added || end.Less(m.id) && m.before < s.added {
+			return false
+		}
+	}
+	return true
 }
 
 // wentBack is what judge says of a stream whose highest id is lower than it

@@ -342,6 +342,7 @@ func (l *lane) deliver(t task, b *batch) {
 	if n := b.Len(); n > 0 {
 		p.next, p.witness = b.next, b.Seq(n-1)
 		p.before += uint64(n) //nolint:gosec // a length
+		p.mark()
 		if p.top.Less(p.witness) {
 			p.top = p.witness
 		}
