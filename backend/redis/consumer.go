@@ -81,15 +81,16 @@ func (c *client) openReader(ctx context.Context, conf driver.ConsumerConfig) (dr
 	if m.budget <= 0 {
 		m.budget = defaultAhead
 	}
+	layouts, err := c.findAll(ctx, conf.Streams)
+	if err != nil {
+		return nil, err
+	}
 	var shards []driver.Shard
-	for _, s := range conf.Streams {
-		l, err := c.find(ctx, s)
-		if err != nil {
-			return nil, err
-		}
-		m.layouts[s] = &l
+	for i := range layouts {
+		l := &layouts[i]
+		m.layouts[l.stream] = l
 		for _, i := range l.shards {
-			shards = append(shards, driver.Shard{Stream: s, Index: i})
+			shards = append(shards, driver.Shard{Stream: l.stream, Index: i})
 		}
 	}
 	m.life, m.end = context.WithCancel(context.Background())
@@ -98,6 +99,30 @@ func (c *client) openReader(ctx context.Context, conf driver.ConsumerConfig) (dr
 		return nil, err
 	}
 	return m, nil
+}
+
+// findAll is find for many streams, several at once: rueidis sends together
+// what comes together. It returns the first error by the order of the streams.
+func (c *client) findAll(ctx context.Context, streams []string) ([]layout, error) {
+	layouts, errs := make([]layout, len(streams)), make([]error, len(streams))
+	var all sync.WaitGroup
+	const atOnce = 32
+	for first := range min(atOnce, len(streams)) {
+		all.Go(func() {
+			for i := first; i < len(streams); i += atOnce {
+				if layouts[i], errs[i] = c.find(ctx, streams[i]); errs[i] != nil {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return layouts, nil
 }
 
 // add begins to read shards.
