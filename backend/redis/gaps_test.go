@@ -2,7 +2,7 @@ package redis
 
 import (
 	"errors"
-	"flag"
+	stdflag "flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -199,7 +199,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-var gapRounds = flag.Int("gap-rounds", 30, "rounds of the random test of gaps")
+var gapRounds = stdflag.Int("gap-rounds", 30, "rounds of the random test of gaps")
 
 // TestGapsRandom reads while others trim, delete and make anew, and compares
 // what is read and what is missing with a model of the stream.
@@ -214,8 +214,8 @@ func TestGapsRandom(t *testing.T) {
 	}
 }
 
-// entry is one of the model.
-type entry struct {
+// modelled is an entry of the model.
+type modelled struct {
 	id      driver.Seq
 	trimmed bool
 	deleted bool // by XDEL
@@ -224,10 +224,10 @@ type entry struct {
 
 func gapRound(t *testing.T, s *redistest.Servers, c *client, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	var all []*entry
+	var all []*modelled
 	var steps []string
 	era, id, anew := 0, uint64(0), false
-	live := func() (l []*entry) {
+	live := func() (l []*modelled) {
 		for _, e := range all {
 			if e.era == era && !e.trimmed && !e.deleted {
 				l = append(l, e)
@@ -235,7 +235,7 @@ func gapRound(t *testing.T, s *redistest.Servers, c *client, seed uint64) {
 		}
 		return l
 	}
-	cut := func(l []*entry) {
+	cut := func(l []*modelled) {
 		for _, e := range l {
 			e.trimmed = true
 		}
@@ -247,7 +247,7 @@ func gapRound(t *testing.T, s *redistest.Servers, c *client, seed uint64) {
 	write := func(n int) {
 		for range n {
 			id += uint64(1 + rnd.IntN(3)) //nolint:gosec // small
-			e := &entry{id: driver.Seq{Hi: id}, era: era}
+			e := &modelled{id: driver.Seq{Hi: id}, era: era}
 			args := []string{"XADD", "k"}
 			limit := -1
 			if rnd.IntN(8) == 0 {
@@ -329,16 +329,16 @@ func gapRound(t *testing.T, s *redistest.Servers, c *client, seed uint64) {
 }
 
 // addLast adds an entry that stays.
-func addLast(id *uint64, all *[]*entry, era int, call func(...string)) {
+func addLast(id *uint64, all *[]*modelled, era int, call func(...string)) {
 	*id++
 	call("XADD", "k", idText(driver.Seq{Hi: *id}), "msg", "x")
-	*all = append(*all, &entry{id: driver.Seq{Hi: *id}, era: era})
+	*all = append(*all, &modelled{id: driver.Seq{Hi: *id}, era: era})
 }
 
 // check compares what came with the model: each entry was read, or lies in a
 // gap, or was deleted by XDEL, or was of a stream that was made anew; and each
 // gap has something that was trimmed, or several that were deleted.
-func check(t *testing.T, all []*entry, got []string, began driver.Seq, anew bool) {
+func check(t *testing.T, all []*modelled, got []string, began driver.Seq, anew bool) {
 	t.Helper()
 	last := all[len(all)-1].era
 	read := map[driver.Seq]bool{}
