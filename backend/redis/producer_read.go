@@ -252,6 +252,9 @@ func (l *link) refused(e *entry, cmd []byte, born time.Time, why string) {
 func (l *link) hold(e *entry, cmd []byte, born time.Time, why error) {
 	s := e.s
 	s.why = why
+	if d := (*driver.Error)(nil); errors.As(why, &d) && d.Err != nil {
+		s.why = d.Err // where it is said again there is the shard and the kind already
+	}
 	if e.batch != nil {
 		e.batch.again(s)
 	} else {
