@@ -15,6 +15,7 @@ require (
 require (
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/pierrec/lz4/v4 v4.1.33 // indirect
+	github.com/redis/rueidis v1.0.79 // indirect
 	github.com/seastreamer/seastreamer v0.0.0
 )
 

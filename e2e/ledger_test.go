@@ -1,0 +1,250 @@
+//go:build unix
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seastreamer/seastreamer"
+)
+
+// What became of a message, by its producer's word.
+const (
+	begun byte = iota
+	acked
+	unknown
+	notWritten
+)
+
+// A ledger knows every message that was sent and what became of it. Messages
+// of a stream are numbered from 0.
+type ledger struct {
+	run     string
+	streams map[string]*account
+	names   []string
+
+	inFlight atomic.Int64
+	other    atomic.Pointer[error] // the last that was not written
+}
+
+// account is the ledger of one stream.
+type account struct {
+	mu       sync.Mutex
+	outcome  []byte
+	lastAck  time.Time
+	stall    time.Duration // the longest time without an acknowledgement
+	stallEnd time.Time
+}
+
+func newLedger(run uint64, prefix string, streams int) *ledger {
+	l := &ledger{run: strconv.FormatUint(run, 16), streams: map[string]*account{}}
+	for i := range streams {
+		name := fmt.Sprintf("%s-%04d", prefix, i)
+		l.names = append(l.names, name)
+		l.streams[name] = &account{}
+	}
+	return l
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// body is message n of a stream: run, stream, number, filler of some length,
+// and a checksum over all of it, as text, so that every client can show it.
+func (l *ledger) body(stream string, n int) []byte {
+	b := fmt.Appendf(nil, "%s %s %d %s", l.run, stream, n, strings.Repeat("x", n*7%97))
+	return fmt.Appendf(b, " %08x", crc32.Checksum(b, castagnoli))
+}
+
+// send opens the next message of a stream and returns what to do with its
+// outcome. One goroutine sends to a stream.
+func (l *ledger) next(stream string) (body []byte, done func(seastreamer.Receipt, error)) {
+	a := l.streams[stream]
+	a.mu.Lock()
+	n := len(a.outcome)
+	a.outcome = append(a.outcome, begun)
+	if a.lastAck.IsZero() {
+		a.lastAck = time.Now()
+	}
+	a.mu.Unlock()
+	l.inFlight.Add(1)
+	return l.body(stream, n), func(_ seastreamer.Receipt, err error) {
+		l.inFlight.Add(-1)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		switch {
+		case err == nil:
+			a.outcome[n] = acked
+			now := time.Now()
+			if gap := now.Sub(a.lastAck); gap > a.stall {
+				a.stall, a.stallEnd = gap, now
+			}
+			a.lastAck = now
+		case errors.Is(err, seastreamer.ErrUnknown):
+			a.outcome[n] = unknown
+		default:
+			a.outcome[n] = notWritten
+			l.other.Store(&err)
+		}
+	}
+}
+
+// since is how many streams have had no acknowledgement since then.
+func (l *ledger) since(then time.Time) (silent int) {
+	for _, name := range l.names {
+		a := l.streams[name]
+		a.mu.Lock()
+		if !a.lastAck.After(then) {
+			silent++
+		}
+		a.mu.Unlock()
+	}
+	return silent
+}
+
+// sums are the ledger in numbers.
+type sums struct {
+	sent, acked, unknown, notWritten, unresolved int
+	stall                                        time.Duration
+	stallOf                                      string
+}
+
+func (l *ledger) sums() (s sums) {
+	for _, name := range l.names {
+		a := l.streams[name]
+		a.mu.Lock()
+		s.sent += len(a.outcome)
+		for _, o := range a.outcome {
+			switch o {
+			case acked:
+				s.acked++
+			case unknown:
+				s.unknown++
+			case notWritten:
+				s.notWritten++
+			default:
+				s.unresolved++
+			}
+		}
+		if a.stall > s.stall {
+			s.stall, s.stallOf = a.stall, name+" until "+a.stallEnd.Format("15:04:05.000")
+		}
+		a.mu.Unlock()
+	}
+	return s
+}
+
+// A reading is what somebody read back, held against the ledger.
+type reading struct {
+	l     *ledger
+	seen  map[string][]byte // how often, by number
+	last  map[string]int
+	first string // example of what is wrong
+
+	messages, corrupt, phantom, disorder int
+}
+
+func (l *ledger) reading() *reading {
+	r := &reading{l: l, seen: map[string][]byte{}, last: map[string]int{}}
+	for _, name := range l.names {
+		a := l.streams[name]
+		a.mu.Lock()
+		r.seen[name] = make([]byte, len(a.outcome))
+		a.mu.Unlock()
+		r.last[name] = -1
+	}
+	return r
+}
+
+// got takes one message of a stream, in the order of reading.
+func (r *reading) got(stream string, body []byte) {
+	r.messages++
+	f := strings.Fields(string(body))
+	n, err := -1, error(nil)
+	if len(f) > 3 {
+		n, err = strconv.Atoi(f[2])
+	}
+	seen, ours := r.seen[stream]
+	switch {
+	case !ours || err != nil || n < 0 || n >= len(seen):
+		r.phantom++
+		r.example("%s has %.100q, which was never sent", stream, body)
+		return
+	case string(body) != string(r.l.body(stream, n)):
+		r.corrupt++
+		r.example("%s has %.100q in place of message %d", stream, body, n)
+		return
+	}
+	if seen[n] < 255 {
+		seen[n]++
+	}
+	if n < r.last[stream] {
+		r.disorder++
+		r.example("%s has message %d behind %d", stream, n, r.last[stream])
+	}
+	r.last[stream] = n
+}
+
+func (r *reading) example(format string, args ...any) {
+	if r.first == "" {
+		r.first = fmt.Sprintf(format, args...)
+	}
+}
+
+// verdict is a reading in numbers.
+type verdict struct {
+	messages, corrupt, phantom, disorder int
+	lost                                 int // acknowledged and not there
+	twice                                int // there more than once
+	denied                               int // there, although the producer said that they were not written
+	arrived                              int // of the unknown ones
+	first                                string
+}
+
+func (r *reading) verdict() verdict {
+	v := verdict{messages: r.messages, corrupt: r.corrupt, phantom: r.phantom, disorder: r.disorder}
+	for _, name := range r.l.names {
+		a := r.l.streams[name]
+		a.mu.Lock()
+		for n, o := range a.outcome {
+			seen := r.seen[name][n]
+			switch {
+			case o == acked && seen == 0:
+				v.lost++
+				r.example("%s lacks message %d, which was acknowledged", name, n)
+			case o == notWritten && seen > 0:
+				v.denied++
+				r.example("%s has message %d, of which the producer said that it was not written", name, n)
+			case o == unknown && seen > 0:
+				v.arrived++
+			}
+			if seen > 1 {
+				v.twice++
+				r.example("%s has message %d %d times", name, n, seen)
+			}
+		}
+		a.mu.Unlock()
+	}
+	v.first = r.first
+	return v
+}
+
+func (v verdict) String() string {
+	s := fmt.Sprintf("%d messages: %d lost, %d twice, %d out of order, %d corrupt, %d never sent, %d denied, %d of unknown outcome there",
+		v.messages, v.lost, v.twice, v.disorder, v.corrupt, v.phantom, v.denied, v.arrived)
+	if v.first != "" {
+		s += "; for instance " + v.first
+	}
+	return s
+}
+
+// sound: nothing is wrong but what the durability class may lose.
+func (v verdict) sound() bool {
+	return v.twice == 0 && v.disorder == 0 && v.corrupt == 0 && v.phantom == 0 && v.denied == 0
+}

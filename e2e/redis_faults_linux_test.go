@@ -1,0 +1,293 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/backend/redis"
+	"github.com/seastreamer/seastreamer/internal/redistest"
+)
+
+// faults are what happens to servers under load, one after the other.
+type faults struct {
+	t     *testing.T
+	s     *redistest.Servers
+	rnd   *rand.Rand
+	loads []*load
+
+	done      map[string]int
+	effective int
+	all       int
+	slowest   time.Duration // from a heal until every stream has an acknowledgement again
+}
+
+// kinds of faults, by the names under which they are counted.
+const (
+	kill      = "kill"
+	partition = "partition"
+	pause     = "pause"
+	reshard   = "reshard"
+	failover  = "failover"
+)
+
+// lasts is how long a node is gone: the others have chosen a new master by then.
+const lasts = 3 * time.Second
+
+// strike does one fault to the master of a random slot and heals it.
+func (f *faults) strike(kind string) {
+	t, s := f.t, f.s
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	master, err := s.Master(f.rnd.IntN(16384))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It must be in the middle of work to count.
+	flying := int64(0)
+	for range 50 {
+		flying = 0
+		for _, l := range f.loads {
+			flying += l.inFlight.Load()
+		}
+		if flying > 0 {
+			break
+		}
+		time.Sleep(200 * time.Microsecond)
+	}
+	if flying > 0 {
+		f.effective++
+	}
+	f.all++
+	f.done[kind]++
+	begun := time.Now()
+	switch kind {
+	case kill:
+		s.Kill(master)
+		time.Sleep(lasts)
+		if err := s.Restart(ctx, master); err != nil {
+			t.Fatal(err)
+		}
+	case pause:
+		if err := s.Pause(master); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lasts)
+		if err := s.Continue(master); err != nil {
+			t.Fatal(err)
+		}
+	case partition:
+		f.apart(master, part)
+		time.Sleep(lasts)
+		f.apart(master, heal)
+	case reshard:
+		f.reshard(master)
+	case failover:
+		if master, err = s.Failover(ctx, master); err != nil {
+			t.Fatal(err)
+		}
+	}
+	healed := time.Now()
+	if err := s.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	well := time.Since(healed)
+	going := f.goesOn(healed)
+	f.slowest = max(f.slowest, going)
+	t.Logf("%s of node %d for %v with %d messages in flight; the servers were well after %v more, every stream went on after %v",
+		kind, master, healed.Sub(begun).Round(time.Millisecond), flying, well.Round(time.Millisecond), going.Round(time.Millisecond))
+}
+
+// goesOn waits until every stream of every load has had an acknowledgement
+// since then. If that takes twenty seconds it never will: the stacks say why.
+func (f *faults) goesOn(then time.Time) time.Duration {
+	for {
+		silent := 0
+		for _, l := range f.loads {
+			silent += l.since(then)
+		}
+		took := time.Since(then)
+		if silent == 0 {
+			return took
+		}
+		if took > 20*time.Second {
+			stacks := make([]byte, 1<<20)
+			f.t.Fatalf("%d streams have had no acknowledgement for %v although all is well\n%s", silent, took, stacks[:runtime.Stack(stacks, true)])
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// apart parts a node from all others, but not from clients, or heals that.
+func (f *faults) apart(node int, how func(*testing.T, string, string)) {
+	for o := 1; o <= f.s.Len(); o++ {
+		if o != node {
+			how(f.t, hostOf(f.s, node), hostOf(f.s, o))
+		}
+	}
+}
+
+func hostOf(s *redistest.Servers, node int) string {
+	host, _, _ := net.SplitHostPort(s.Addr(node))
+	return host
+}
+
+// reshard moves slots from a master to another with redis-cli, as an operator
+// does.
+func (f *faults) reshard(from int) {
+	t, s := f.t, f.s
+	to := from
+	for to == from {
+		var err error
+		if to, err = s.Master(f.rnd.IntN(16384)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := f.slots(from)
+	out := sh(t, "redis-cli", "--cluster", "reshard", s.Addr(from), "--cluster-from", s.Call(t, from, "CLUSTER", "MYID"),
+		"--cluster-to", s.Call(t, to, "CLUSTER", "MYID"), "--cluster-slots", strconv.Itoa(min(500, before/2)), "--cluster-yes")
+	if moved := before - f.slots(from); moved < 1 {
+		t.Errorf("no slot was moved by redis-cli --cluster reshard:\n%s", out[max(0, len(out)-500):])
+	}
+}
+
+// slots is how many slots a node serves by its own word.
+func (f *faults) slots(node int) (n int) {
+	for line := range strings.Lines(f.s.Call(f.t, node, "CLUSTER", "NODES")) {
+		w := strings.Fields(line)
+		if len(w) < 8 || !strings.Contains(w[2], "myself") {
+			continue
+		}
+		for _, r := range w[8:] {
+			first, last, ok := strings.Cut(r, "-")
+			if !ok {
+				last = first
+			}
+			a, err1 := strconv.Atoi(first)
+			b, err2 := strconv.Atoi(last)
+			if err1 == nil && err2 == nil {
+				n += b - a + 1
+			}
+		}
+	}
+	return n
+}
+
+// plan is the faults in random order.
+func plan(rnd *rand.Rand, counts map[string]int) (kinds []string) {
+	for _, kind := range []string{partition, kill, pause, reshard, failover} {
+		for range counts[kind] {
+			kinds = append(kinds, kind)
+		}
+	}
+	rnd.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+	return kinds
+}
+
+// TestRedisClusterFaults does to a cluster what networks, machines and
+// operators do, under two loads: one whose messages are acknowledged when a
+// replica has them, which may lose nothing, and one whose messages are
+// acknowledged by their master alone, whose loss is measured.
+//
+// REDIS_ROUNDS=100 does each of the five faults a hundred times, over
+// REDIS_STREAMS streams, at REDIS_RATE messages a second; SEED repeats a run.
+func TestRedisClusterFaults(t *testing.T) {
+	if !inOwnNetwork(t) {
+		return
+	}
+	rnd, seed := seeded(t)
+	counts := map[string]int{partition: 2, kill: 2, reshard: 3}
+	streams, rate := fromEnv(t, "REDIS_STREAMS", 120), fromEnv(t, "REDIS_RATE", 4000)
+	if rounds := fromEnv(t, "REDIS_ROUNDS", 0); rounds > 0 {
+		counts = map[string]int{partition: rounds, kill: rounds, pause: rounds, reshard: rounds, failover: rounds}
+	}
+	s := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true, OwnAddresses: true})
+	replicated := startLoad(t, s, newLedger(seed, "replicated", streams/2), "replicated(1)", redis.Options{Replicas: 1}, rate/2)
+	process := startLoad(t, s, newLedger(seed, "process", streams/2), "process", redis.Options{}, rate/2)
+	f := &faults{t: t, s: s, rnd: rnd, loads: []*load{replicated, process}, done: map[string]int{}}
+	for _, kind := range plan(rnd, counts) {
+		f.strike(kind)
+	}
+	f.verdict(seed, replicated)
+}
+
+// TestRedisSentinelFaults does the same to a master with two replicas that
+// sentinels watch; a message is acknowledged when both replicas have it, since
+// either may become the master.
+//
+// REDIS_FAILOVERS=50 has that many fail-overs.
+func TestRedisSentinelFaults(t *testing.T) {
+	if !inOwnNetwork(t) {
+		return
+	}
+	rnd, seed := seeded(t)
+	n := fromEnv(t, "REDIS_FAILOVERS", 2)
+	counts := map[string]int{kill: (n + 1) / 2, partition: n / 2}
+	if n > 3 {
+		counts = map[string]int{kill: n - n/4*3, partition: n / 4, pause: n / 4, failover: n / 4}
+	}
+	streams, rate := fromEnv(t, "REDIS_STREAMS", 40), fromEnv(t, "REDIS_RATE", 2000)
+	s := redistest.SentinelForTest(t, redistest.Options{AppendOnly: true, OwnAddresses: true})
+	replicated := startLoad(t, s, newLedger(seed, "replicated", streams/2), "replicated(2)", redis.Options{Replicas: 2}, rate/2)
+	process := startLoad(t, s, newLedger(seed, "process", streams/2), "process", redis.Options{}, rate/2)
+	f := &faults{t: t, s: s, rnd: rnd, loads: []*load{replicated, process}, done: map[string]int{}}
+	for _, kind := range plan(rnd, counts) {
+		f.strike(kind)
+	}
+	f.verdict(seed, replicated)
+}
+
+// verdict stops the loads, reads everything back in two ways and says what
+// held.
+func (f *faults) verdict(seed uint64, replicated *load) {
+	t := f.t
+	var wg sync.WaitGroup
+	for _, l := range f.loads {
+		wg.Go(func() { l.finish(t) })
+	}
+	wg.Wait()
+	var said []string
+	for _, kind := range []string{partition, kill, pause, reshard, failover} {
+		if n := f.done[kind]; n > 0 {
+			said = append(said, fmt.Sprintf("%d %s", n, kind))
+		}
+	}
+	c := &claims{t: t}
+	defer c.end()
+	c.t.Logf("seed %d: %s, %d of %d with messages in flight, every stream went on %v after a heal at the latest",
+		seed, strings.Join(said, ", "), f.effective, f.all, f.slowest.Round(time.Millisecond))
+	c.check(f.effective*100 >= 80*f.all, "%d of %d faults hit messages in flight, at least 80 %%", f.effective, f.all)
+	for _, l := range f.loads {
+		name, sum := l.class, l.sums()
+		c.check(sum.unresolved == 0, "%s: each of %d messages has one outcome: %d acknowledged, %d unknown, %d not written, %d none",
+			name, sum.sent, sum.acked, sum.unknown, sum.notWritten, sum.unresolved)
+		c.check(sum.acked*10 > sum.sent*9, "%s: %d of %d were acknowledged, more than 90 %%", name, sum.acked, sum.sent)
+		c.check(sum.stall <= 10*time.Second, "%s: no stream went without an acknowledgement for more than 10 s, the longest was %v: %s",
+			name, sum.stall.Round(time.Millisecond), sum.stallOf)
+		if l == replicated {
+			c.check(int(l.classes[seastreamer.ClassReplicated].Load()) == sum.acked, "%s: so say all receipts: %s", name, l.receipts())
+		} else {
+			// Memory is what they say while it is not known who the master is.
+			c.check(l.classes[seastreamer.ClassProcess].Load() > 0 && l.classes[seastreamer.ClassReplicated].Load() == 0, "%s: no receipt says more: %s", name, l.receipts())
+		}
+		cold, witness := both(t, f.s, l.ledger)
+		for who, v := range map[string]verdict{"a fresh client": cold, "redis-cli": witness} {
+			c.check(v.sound(), "%s: %s reads %v", name, who, v)
+			if l == replicated {
+				c.check(v.lost == 0, "%s: nothing acknowledged is lost to %s", name, who)
+			}
+		}
+		c.check(cold.messages == witness.messages, "%s: both read %d messages", name, cold.messages)
+		if l != replicated {
+			t.Logf("process: %d of %d acknowledged messages were lost (%.4f %%), as this class may", witness.lost, sum.acked, 100*float64(witness.lost)/float64(max(1, sum.acked)))
+		}
+	}
+}

@@ -1,0 +1,208 @@
+//go:build unix
+
+package e2e
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/backend/kafka"
+	"github.com/seastreamer/seastreamer/backend/redis"
+	"github.com/seastreamer/seastreamer/e2e/apachekafka"
+	"github.com/seastreamer/seastreamer/e2e/faultnet"
+	"github.com/seastreamer/seastreamer/internal/redistest"
+)
+
+// Replies that never come: the server has done what it was asked, and the
+// producer cannot know. A proxy forwards every request and swallows the replies
+// that the seed chooses, and all behind them on their connection.
+//
+// REPLIES_SENDS=1000000 is the full number of messages in each test.
+
+// lostReplies sends n messages to each stream of a ledger, with so many of each
+// under way at once, and returns when all have an outcome.
+func lostReplies(t *testing.T, p *seastreamer.Producer, l *ledger, n, window int) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for _, stream := range l.names {
+		wg.Go(func() {
+			room := make(chan struct{}, window)
+			for range n {
+				room <- struct{}{}
+				body, done := l.next(stream)
+				err := p.Enqueue(t.Context(), seastreamer.Record{Stream: stream, Value: body}, func(r seastreamer.Receipt, err error) {
+					done(r, err)
+					<-room
+				})
+				if err != nil {
+					t.Errorf("Enqueue: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := p.Flush(ctx); err != nil {
+		t.Errorf("Flush: %v", err)
+	}
+	if e := l.other.Load(); e != nil {
+		t.Errorf("a message was not written: %v", *e)
+	}
+}
+
+func TestRedisRepliesLost(t *testing.T) {
+	_, seed := seeded(t)
+	n := fromEnv(t, "REPLIES_SENDS", 20_000)
+	for _, run := range []struct {
+		name       string
+		durability seastreamer.Durability
+		streams    int
+		window     int
+		command    string  // by which it writes
+		share      float64 // of the replies to it
+		sends      int
+	}{
+		// Here a lost reply is one message of unknown outcome.
+		{"one at a time", seastreamer.AtLeastOnce, 1, 1, "XADD", 0.01, n / 2},
+		// Here it takes with it all that is under way behind it.
+		{"pipelined", seastreamer.AtLeastOnce, 4, 100, "XADD", 0.001, n / 4},
+		// Here the producer finds out, and sends again only what is not there.
+		{"exactly once", seastreamer.ExactlyOnce, 4, 4, "EVALSHA", 0.01, n / 4},
+	} {
+		t.Run(run.name, func(t *testing.T) {
+			s := redistest.ForTest(t, redistest.Options{AppendOnly: true})
+			proxy, err := faultnet.Listen(s.Addr(1), faultnet.Options{Seed: seed, Requests: faultnet.RESP, Replies: faultnet.RESP})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(proxy.Close)
+			proxy.OnReply(proxy.Share(run.share, run.command, faultnet.CutBefore))
+			st, err := redis.Open(t.Context(), "redis://"+proxy.Addr(), redis.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := newLedger(seed, "news", run.streams)
+			p, err := st.Producer(t.Context(), seastreamer.ProducerConfig{Stream: l.names[0], Durability: run.durability})
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun := time.Now()
+			lostReplies(t, p, l, run.sends/run.streams, run.window)
+			took := time.Since(begun)
+			if err := p.Close(t.Context()); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+			if err := st.Close(t.Context()); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+			waitFor(t, "the server finishes what it was sent", func() bool { return proxy.Counts().Open == 0 })
+			counts, sum := proxy.Counts(), l.sums()
+			t.Logf("seed %d: %d sends in %v, %d connections cut, %d replies to %s swallowed", seed, sum.sent, took.Round(time.Millisecond), counts.Cuts, counts.Unanswered[run.command], run.command)
+			c := &claims{t: t}
+			defer c.end()
+			c.check(counts.Cuts > 0, "%d connections were cut", counts.Cuts)
+			c.check(sum.unresolved == 0 && sum.notWritten == 0, "each of %d messages was acknowledged or is of unknown outcome: %d and %d", sum.sent, sum.acked, sum.unknown)
+			cold, witness := both(t, s, l)
+			for who, v := range map[string]verdict{"a fresh client": cold, "redis-cli": witness} {
+				c.check(v.sound() && v.lost == 0, "%s reads %v", who, v)
+			}
+			if run.durability == seastreamer.ExactlyOnce {
+				c.check(sum.unknown == 0, "%d are of unknown outcome, want none: the producer finds out", sum.unknown)
+				return
+			}
+			swallowed := int(counts.Unanswered[run.command])
+			c.check(witness.arrived == swallowed, "%d of unknown outcome are there, as many as replies were swallowed: %d", witness.arrived, swallowed)
+			if run.window == 1 {
+				c.check(sum.unknown == swallowed && sum.unknown == int(counts.Cuts), "there are no others, and as many as cuts: %d", counts.Cuts)
+				return
+			}
+			// What was written into a connection just as it ended may have left.
+			c.check(sum.unknown >= swallowed, "%d more of unknown outcome did not arrive", sum.unknown-swallowed)
+		})
+	}
+}
+
+// TestKafkaRepliesLost: an idempotent producer sends again, and the broker
+// drops what it has already.
+func TestKafkaRepliesLost(t *testing.T) {
+	_, seed := seeded(t)
+	n := fromEnv(t, "REPLIES_SENDS", 20_000)
+	proxy, err := faultnet.Listen("", faultnet.Options{Seed: seed, Requests: faultnet.Kafka, Replies: faultnet.Kafka})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	// The broker names the proxy as its address, so that clients come back to it.
+	k, err := apachekafka.Start(t.Context(), apachekafka.Options{Properties: map[string]string{"advertised.listeners": "PLAINTEXT://" + proxy.Addr()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.Stop)
+	proxy.SetTarget(k.Brokers()[0])
+	l := newLedger(seed, "news", 4)
+	admin, stop := kafkaAdmin(t, k)
+	t.Cleanup(stop)
+	for _, stream := range l.names {
+		kafkaCreate(t, admin, stream, 1)
+	}
+	st, err := kafka.Open(t.Context(), "kafka://"+proxy.Addr(), kafka.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close(context.Background())
+	p, err := st.Producer(t.Context(), seastreamer.ProducerConfig{Stream: l.names[0], Durability: seastreamer.ExactlyOnce})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const produce = "0" // Produce's API key
+	proxy.OnReply(proxy.Share(0.01, produce, faultnet.CutBefore))
+	begun := time.Now()
+	lostReplies(t, p, l, n/4, 4)
+	took := time.Since(begun)
+	proxy.OnReply(nil)
+	if err := p.Close(t.Context()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	counts, sum := proxy.Counts(), l.sums()
+	t.Logf("seed %d: %d sends in %v, %d connections cut, %d replies to Produce swallowed", seed, sum.sent, took.Round(time.Millisecond), counts.Cuts, counts.Unanswered[produce])
+	c := &claims{t: t}
+	defer c.end()
+	c.check(counts.Cuts > 0, "%d connections were cut", counts.Cuts)
+	c.check(sum.acked == sum.sent, "all of %d messages were acknowledged: %d", sum.sent, sum.acked)
+	end, err := st.End(t.Context(), l.names...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := st.Consumer(t.Context(), seastreamer.ConsumerConfig{Streams: l.names, Start: seastreamer.Earliest, Until: end})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cold := l.reading()
+	for m, err := range consumer.Messages(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		cold.got(m.Shard().Stream, m.Value())
+	}
+	witness := kcatReading(t, k, l)
+	for who, v := range map[string]verdict{"the consumer": cold.verdict(), "kcat": witness.verdict()} {
+		c.check(v.sound() && v.lost == 0, "%s reads %v", who, v)
+	}
+}
+
+// kcatReading reads all streams of a ledger with kcat.
+func kcatReading(t *testing.T, k *apachekafka.Cluster, l *ledger) *reading {
+	t.Helper()
+	r := l.reading()
+	for _, stream := range l.names {
+		for _, body := range outputLines(t, "kcat", "-C", "-e", "-q", "-b", k.Brokers()[0], "-t", stream) {
+			r.got(stream, []byte(body))
+		}
+	}
+	return r
+}
