@@ -75,9 +75,12 @@ func (p *producer) sent(c *chunk) {
 // read is the goroutine that reads one connection.
 func (l *link) read(w *wire) {
 	defer l.p.work.Done()
-	rest, err := l.replies(w)
+	n, err := l.replies(w)
 	w.Close()
-	l.lost(rest, err)
+	if l.p.wait != nil {
+		n = 0 // nothing of a chunk is settled before its last reply
+	}
+	l.lost(n, err)
 }
 
 // replies reads replies until the connection fails, and returns the number of
@@ -115,10 +118,7 @@ func (l *link) replies(w *wire) (int, error) {
 		r, err := w.next()
 		if err == nil {
 			if p.wait != nil {
-				if err = l.await(w, c, i, r, &t); err != nil {
-					// Nothing of the chunk has been settled.
-					return 0, err
-				}
+				err = l.await(w, c, i, r, &t)
 			} else if !p.silent {
 				l.apply(c, i, verdict(r), class, &t)
 			} else if r.kind == '-' {
@@ -252,6 +252,9 @@ func (l *link) refused(e *entry, cmd []byte, born time.Time, why string) {
 func (l *link) hold(e *entry, cmd []byte, born time.Time, why error) {
 	s := e.s
 	s.why = why
+	if d := (*driver.Error)(nil); errors.As(why, &d) && d.Err != nil {
+		s.why = d.Err // where it is said again there is the shard and the kind already
+	}
 	if e.batch != nil {
 		e.batch.again(s)
 	} else {

@@ -1,0 +1,195 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/internal/redistest"
+)
+
+// clusterEntries reads a key from the master of its slot.
+func clusterEntries(t *testing.T, r *redistest.Servers) func(string) []string {
+	return func(key string) []string {
+		m, err := r.Master(int(slot(key)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return entries(t, r, m)(key)
+	}
+}
+
+// move moves a slot with all its keys, as redis-cli --cluster reshard does.
+func move(t *testing.T, r *redistest.Servers, slot, from, to int) {
+	t.Helper()
+	n := strconv.Itoa(slot)
+	ids := map[int]string{from: r.Call(t, from, "CLUSTER", "MYID"), to: r.Call(t, to, "CLUSTER", "MYID")}
+	r.Call(t, to, "CLUSTER", "SETSLOT", n, "IMPORTING", ids[from])
+	r.Call(t, from, "CLUSTER", "SETSLOT", n, "MIGRATING", ids[to])
+	host, port, _ := strings.Cut(r.Addr(to), ":")
+	for {
+		keys := strings.Fields(r.Call(t, from, "CLUSTER", "GETKEYSINSLOT", n, "10"))
+		if len(keys) == 0 {
+			break
+		}
+		r.Call(t, from, append([]string{"MIGRATE", host, port, "", "0", "5000", "KEYS"}, keys...)...)
+	}
+	for node := 1; node <= 3; node++ {
+		if node != from {
+			r.Call(t, node, "CLUSTER", "SETSLOT", n, "NODE", ids[to])
+		}
+	}
+	r.Call(t, from, "CLUSTER", "SETSLOT", n, "NODE", ids[to])
+}
+
+func TestProduceCluster(t *testing.T) {
+	for _, d := range []driver.Durability{driver.AtLeastOnce, driver.ExactlyOnce} {
+		t.Run(d.String(), func(t *testing.T) {
+			r := redistest.ClusterForTest(t, redistest.Options{})
+			const shards = 12
+			p := producerForTest(t, r.URL()+"/?shards="+strconv.Itoa(shards), driver.ProducerConfig{Durability: d})
+			l := newLedger(t, p, "s", shards)
+
+			t.Log("slots move")
+			stop := make(chan struct{})
+			go func() {
+				defer close(stop)
+				for i := range 2 * shards {
+					sl := int(slot(fmt.Sprintf("s:%d", i%shards)))
+					from, err := r.Master(sl)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					move(t, r, sl, from, from%3+1)
+				}
+			}()
+			l.load(stop)
+			flush(t, p)
+			acked, unknown, failed := l.count()
+			t.Logf("acknowledged %d, unknown %d, not written %d", acked, unknown, failed)
+			if unknown > 0 || failed > 0 {
+				t.Error("want neither unknown ones nor failures")
+			}
+			l.check(clusterEntries(t, r))
+
+			t.Log("fail-over by hand")
+			stop = make(chan struct{})
+			go func() {
+				defer close(stop)
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				for m := 1; m <= 3; m++ {
+					if _, err := r.Failover(ctx, m); err != nil {
+						t.Error(err)
+					}
+				}
+			}()
+			l.load(stop)
+			flush(t, p)
+			acked, unknown, failed = l.count()
+			t.Logf("acknowledged %d, unknown %d, not written %d", acked, unknown, failed)
+			if failed > 0 || d == driver.ExactlyOnce && unknown > 0 {
+				t.Error("want no failures, and unknown ones only at least once")
+			}
+			l.check(clusterEntries(t, r))
+		})
+	}
+}
+
+// A master that dies: its shards go on with the replica. What it had
+// acknowledged alone is lost, which is why it is of class memory.
+func TestProduceClusterMasterDies(t *testing.T) {
+	r := redistest.ClusterForTest(t, redistest.Options{})
+	p := producerForTest(t, r.URL()+"/?shards=12&request_timeout=2s", driver.ProducerConfig{})
+	l := newLedger(t, p, "s", 12)
+	stop := make(chan struct{})
+	go func() {
+		defer close(stop)
+		time.Sleep(200 * time.Millisecond)
+		r.Kill(1)
+		time.Sleep(3 * time.Second)
+	}()
+	l.load(stop)
+	before, _, _ := l.count()
+	flush(t, p)
+	acked, unknown, failed := l.count()
+	t.Logf("acknowledged %d, after the flush %d, unknown %d, not written %d", before, acked, unknown, failed)
+	if failed > 0 || l.classes[driver.ClassMemory] != acked {
+		t.Errorf("want no failures, and class memory: %v", l.classes)
+	}
+	for i := range 5 {
+		if len(l.wrong) > i {
+			t.Error(l.wrong[i])
+		}
+	}
+}
+
+// All nodes die and come back.
+func TestProduceClusterDies(t *testing.T) {
+	r := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true})
+	p := producerForTest(t, r.URL()+"/?shards=12", driver.ProducerConfig{})
+	l := newLedger(t, p, "s", 12)
+	stop := make(chan struct{})
+	go func() {
+		defer close(stop)
+		time.Sleep(200 * time.Millisecond)
+		for n := 1; n <= 6; n++ {
+			r.Kill(n)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		for n := 1; n <= 6; n++ {
+			if err := r.Restart(ctx, n); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := r.Ready(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	l.load(stop)
+	flush(t, p)
+	acked, unknown, failed := l.count()
+	t.Logf("acknowledged %d, unknown %d, not written %d", acked, unknown, failed)
+	if failed > 0 {
+		t.Error("want no failures")
+	}
+	l.check(clusterEntries(t, r))
+}
+
+func TestProduceSentinel(t *testing.T) {
+	r := redistest.SentinelForTest(t, redistest.Options{AppendOnly: true})
+	p := producerForTest(t, r.URL()+"&replicas=2&shards=3", driver.ProducerConfig{})
+	l := newLedger(t, p, "s", 3)
+	stop := make(chan struct{})
+	go func() {
+		defer close(stop)
+		time.Sleep(300 * time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if _, err := r.Failover(ctx, 1); err != nil {
+			t.Error(err)
+		}
+		if err := r.Ready(ctx); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+	}()
+	l.load(stop)
+	flush(t, p)
+	acked, unknown, failed := l.count()
+	t.Logf("acknowledged %d, unknown %d, not written %d: %v", acked, unknown, failed, l.classes)
+	if failed > 0 || l.classes[driver.ClassReplicated] != acked {
+		t.Error("want no failures, and all of class replicated")
+	}
+	m, err := r.Master(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.check(entries(t, r, m))
+}

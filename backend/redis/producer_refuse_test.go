@@ -1,0 +1,256 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/internal/redistest"
+)
+
+// What a server refuses for the time being is held and written in order.
+func TestProduceRefused(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		on, off []string
+	}{
+		{"OOM", []string{"CONFIG", "SET", "maxmemory", "1"}, []string{"CONFIG", "SET", "maxmemory", "0"}},
+		{"NOREPLICAS", []string{"CONFIG", "SET", "min-replicas-to-write", "1"}, []string{"CONFIG", "SET", "min-replicas-to-write", "0"}},
+		{"READONLY", []string{"REPLICAOF", "127.0.0.1", "1"}, []string{"REPLICAOF", "NO", "ONE"}},
+	} {
+		for _, d := range []driver.Durability{driver.AtLeastOnce, driver.ExactlyOnce} {
+			t.Run(c.name+"/"+d.String(), func(t *testing.T) {
+				r := redistest.ForTest(t, redistest.Options{})
+				p := producerForTest(t, r.URL()+"/?shards=3", driver.ProducerConfig{Durability: d})
+				l := newLedger(t, p, "s", 3)
+				stop := make(chan struct{})
+				go func() {
+					defer close(stop)
+					for range 5 {
+						time.Sleep(50 * time.Millisecond)
+						r.Call(t, 1, c.on...)
+						time.Sleep(50 * time.Millisecond)
+						r.Call(t, 1, c.off...)
+					}
+				}()
+				l.load(stop)
+				flush(t, p)
+				acked, unknown, failed := l.count()
+				t.Logf("acknowledged %d, unknown %d, not written %d", acked, unknown, failed)
+				if unknown > 0 {
+					t.Errorf("%d unknown ones: a refusal is certain", unknown)
+				}
+				// A later record may be accepted while an earlier one is on its
+				// way back: that one has failed then, rather than be overtaken.
+				if failed > acked/10 {
+					t.Errorf("%d of %d failed", failed, acked)
+				}
+				l.check(entries(t, r, 1))
+			})
+		}
+	}
+}
+
+// What is refused for longer than the delivery time-out has failed, with one
+// line that says who and why.
+func TestProduceRefusedForGood(t *testing.T) {
+	r := redistest.ForTest(t, redistest.Options{})
+	url := r.URL() + "/?delivery_timeout=300ms&request_timeout=600ms"
+	one := func(url string, rec driver.Record, pc driver.ProducerConfig) error {
+		t.Helper()
+		p := producerForTest(t, url, pc)
+		outcome := make(chan error, 1)
+		if err := p.Produce(t.Context(), rec, func(_ driver.Receipt, err error) { outcome <- err }); err != nil {
+			return err
+		}
+		select {
+		case err := <-outcome:
+			return err
+		case <-time.After(20 * time.Second):
+			t.Fatal("no outcome")
+			return nil
+		}
+	}
+	rec := driver.Record{Stream: "s", Value: []byte("v")}
+	for _, c := range []struct {
+		name string
+		prep []string
+		undo []string
+		url  string
+		rec  driver.Record
+		pc   driver.ProducerConfig
+		kind error
+		says string
+	}{
+		{name: "OOM", prep: []string{"CONFIG", "SET", "maxmemory", "1"}, undo: []string{"CONFIG", "SET", "maxmemory", "0"}, rec: rec, kind: driver.ErrUnavailable, says: "is full (maxmemory)"},
+		{name: "OOM, exactly once", prep: []string{"CONFIG", "SET", "maxmemory", "1"}, undo: []string{"CONFIG", "SET", "maxmemory", "0"}, rec: rec, pc: driver.ProducerConfig{Durability: driver.ExactlyOnce}, kind: driver.ErrUnavailable, says: "is full (maxmemory)"},
+		{name: "WRONGTYPE", prep: []string{"SET", "s", "x"}, undo: []string{"DEL", "s"}, rec: rec, kind: driver.ErrInvalid, says: `key "s"`},
+		{name: "WRONGTYPE, exactly once", prep: []string{"SET", "s", "x"}, undo: []string{"DEL", "s"}, rec: rec, pc: driver.ProducerConfig{Durability: driver.ExactlyOnce}, kind: driver.ErrInvalid, says: `key "s"`},
+		{name: "no_autocreate", url: "&no_autocreate", rec: rec, kind: driver.ErrNotFound, says: "no such stream"},
+		{name: "no_autocreate, exactly once", url: "&no_autocreate", rec: rec, pc: driver.ProducerConfig{Durability: driver.ExactlyOnce}, kind: driver.ErrNotFound, says: "no such stream"},
+		{name: "replicas", url: "&replicas=1", rec: rec, kind: driver.ErrUnknown, says: "0 of 1 replicas"},
+		{name: "synced", url: "&synced", rec: rec, kind: errors.ErrUnsupported, says: "appendfsync always, or with an AOF and WAITAOF"},
+		{name: "shard", rec: driver.Record{Stream: "s", Shard: driver.On(7), Value: []byte("v")}, kind: driver.ErrNotFound, says: "no shard 7"},
+		{name: "negative shard", rec: driver.Record{Stream: "s", Shard: -3, Value: []byte("v")}, kind: driver.ErrInvalid, says: "negative"},
+		{name: "too large", url: "&max_record=10", rec: driver.Record{Stream: "s", Value: make([]byte, 11)}, kind: driver.ErrTooLarge, says: "has 11 bytes and max_record is 10"},
+		{name: "name", rec: driver.Record{Stream: "", Value: []byte("v")}, kind: driver.ErrInvalid, says: "stream"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.prep != nil {
+				r.Call(t, 1, c.prep...)
+				defer r.Call(t, 1, c.undo...)
+			}
+			err := one(url+c.url, c.rec, c.pc)
+			if !errors.Is(err, c.kind) || !strings.Contains(fmt.Sprint(err), c.says) || strings.Contains(fmt.Sprint(err), "\n") {
+				t.Errorf("got %v\nwant %v: … %s …", err, c.kind, c.says)
+			}
+			t.Log(err)
+			r.Call(t, 1, "DEL", "s")
+		})
+	}
+	t.Run("denied", func(t *testing.T) {
+		r := redistest.ForTest(t, redistest.Options{Password: "secret"})
+		err := one(strings.Replace(r.URL(), "redis://", "redis://:wrong@", 1), rec, driver.ProducerConfig{})
+		if !errors.Is(err, driver.ErrDenied) {
+			t.Errorf("got %v, want %v", err, driver.ErrDenied)
+		}
+		if err := one(strings.Replace(r.URL(), "redis://", "redis://:secret@", 1), rec, driver.ProducerConfig{}); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("nobody there", func(t *testing.T) {
+		err := one("redis://127.0.0.1:1/?delivery_timeout=300ms", rec, driver.ProducerConfig{})
+		if !errors.Is(err, driver.ErrUnavailable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
+			t.Errorf("got %v, want %v", err, driver.ErrUnavailable)
+		}
+		t.Log(err)
+	})
+}
+
+// A server away for longer than the delivery time-out.
+func TestProduceServerGone(t *testing.T) {
+	r := redistest.ForTest(t, redistest.Options{AppendOnly: true})
+	p := producerForTest(t, r.URL()+"/?shards=2&delivery_timeout=500ms", driver.ProducerConfig{})
+	l := newLedger(t, p, "s", 2)
+	for i := range 100 {
+		if err := l.send(t.Context(), i%2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flush(t, p)
+	r.Kill(1)
+	for i := range 100 {
+		if err := l.send(t.Context(), i%2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flush(t, p)
+	if err := r.Restart(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		if err := l.send(t.Context(), i%2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flush(t, p)
+	acked, unknown, failed := l.count()
+	if acked != 200 || unknown+failed != 100 {
+		t.Errorf("acknowledged %d, unknown %d, not written %d; want 200, and 100 of the others", acked, unknown, failed)
+	}
+	l.check(entries(t, r, 1))
+}
+
+// Produce waits for room, within its context, and goes on when there is some.
+func TestProduceRoom(t *testing.T) {
+	r := redistest.ForTest(t, redistest.Options{})
+	s := swallow(t, r.Addr(1))
+	p := producerForTest(t, "redis://"+s.Addr().String()+"/?request_timeout=500ms", driver.ProducerConfig{MaxBytes: 10_000})
+	l := newLedger(t, p, "s", 1)
+	if err := l.send(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, p)
+	s.hang.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	for i := 0; ; i++ {
+		err := l.send(ctx, 0)
+		if errors.Is(err, context.DeadlineExceeded) {
+			if i < 10 || i > 100 {
+				t.Errorf("%d records fitted", i)
+			}
+			break
+		}
+		if err != nil || i > 1000 {
+			t.Fatal(i, err)
+		}
+	}
+	s.hang.Store(false)
+	if err := l.send(t.Context(), 0); err != nil { // when the reply has timed out
+		t.Fatal(err)
+	}
+	flush(t, p)
+	l.check(entries(t, r, 1))
+}
+
+// Several producers of explicit ids on one stream.
+func TestProduceExactlySeveral(t *testing.T) {
+	r := redistest.ForTest(t, redistest.Options{})
+	const producers, records = 4, 2000
+	var wg sync.WaitGroup
+	for g := range producers {
+		p := producerForTest(t, r.URL(), driver.ProducerConfig{Durability: driver.ExactlyOnce})
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			last := driver.Seq{}
+			for i := range records {
+				err := p.Produce(t.Context(), driver.Record{Stream: "s", Value: fmt.Appendf(nil, "%d/%d", g, i)}, func(rc driver.Receipt, err error) {
+					if err != nil || !last.Less(rc.Seq) {
+						t.Errorf("producer %d, record %d: id %v after %v, %v", g, i, rc.Seq, last, err)
+					}
+					last = rc.Seq
+					if rc.Seq.Lo > maxCounter {
+						t.Errorf("id %v", rc.Seq)
+					}
+				})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			flush(t, p)
+		}()
+	}
+	// And somebody who writes with *.
+	for range 200 {
+		r.Call(t, 1, "XADD", "s", "*", "msg", "9/9")
+	}
+	wg.Wait()
+	var next [producers]int
+	words := strings.Fields(r.Call(t, 1, "XRANGE", "s", "-", "+"))
+	for i := 0; i+2 < len(words); i += 3 {
+		var g, n int
+		if _, err := fmt.Sscanf(words[i+2], "%d/%d", &g, &n); err != nil {
+			t.Fatal(err)
+		}
+		if g == 9 {
+			continue
+		}
+		if n != next[g] {
+			t.Fatalf("producer %d: record %d where %d comes", g, n, next[g])
+		}
+		next[g]++
+	}
+	for g, n := range next {
+		if n != records {
+			t.Errorf("producer %d: %d records, want %d", g, n, records)
+		}
+	}
+}
