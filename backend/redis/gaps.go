@@ -2,6 +2,7 @@ package redis
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redis/rueidis"
@@ -27,6 +28,10 @@ import (
 // more are, these were not read. How many were before it is known at the end
 // (all that were added) and at the front (all that were removed), and grows
 // with each entry read.
+//
+// What cannot be told is not told: a stream that is deleted and made anew with
+// an entry of the very id that was read last, or before anything was read of
+// it and with more entries than it had.
 
 // A sight is what XINFO STREAM says at one moment.
 type sight struct {
@@ -138,6 +143,7 @@ type place struct {
 	deleted driver.Seq // the highest deleted by XDEL then
 	marks   [16]mark   // where before was how many, of late
 	marked  int
+	recent  []driver.Seq // the last that were read
 
 	top      driver.Seq // the highest entry that was known to exist
 	added    uint64     // how many had been added when last looked at
@@ -148,12 +154,25 @@ type place struct {
 	full    bool // the last read was cut off by its COUNT
 	settled bool // it was looked at since it came to the end
 	doubt   bool // it has to be looked at
+	gone    bool // the witness is gone
 }
 
 // A mark says how many entries there were before an id.
 type mark struct {
 	id     driver.Seq
 	before uint64
+}
+
+// mostRecent is how many ids of recent count.
+const mostRecent = 64
+
+// took notes ids that were read.
+func (p *place) took(ids []driver.Seq) {
+	if len(p.recent)+len(ids) > 2*mostRecent {
+		p.recent = append(p.recent[:0], p.recent[max(0, len(p.recent)-mostRecent):]...)
+	}
+	p.recent = append(p.recent, ids[max(0, len(ids)-mostRecent):]...)
+	p.mark()
 }
 
 // mark notes how many there were before next.
@@ -186,7 +205,7 @@ type finding struct {
 	anew  bool // the stream is another: its numbers may come again
 }
 
-// judge says what is missing at a place whose witness is gone, by what was seen
+// judge says what is missing at a place whose witness may be gone, by what was seen
 // at the same moment as the entries from behind its next, of which the first is
 // behind; zero is none. Nil is nothing: what is gone was read, or was deleted
 // by XDEL.
@@ -205,6 +224,8 @@ func (p *place) judge(s *sight, behind driver.Seq) *finding {
 			return p.cutOff(s, behind)
 		}
 		return p.recreated(s)
+	case p.gone && s.counts && s.length > 0 && s.first.Less(p.witness) && s.deleted.Less(p.witness):
+		return p.recreated(s) // in that one the witness was neither trimmed nor deleted
 	case s.length > 0 && s.first.Less(p.next):
 		return nil // the front has not come to here: the witness was deleted by XDEL
 	case !p.next.Less(s.front()):
@@ -231,7 +252,8 @@ func (p *place) judge(s *sight, behind driver.Seq) *finding {
 
 // sameStream reports whether a stream that has gone back is still the one that
 // it was: then its first entry is, or was trimmed, and as many entries were
-// added up to its end as there were when we were there. Where that is not known
+// added up to its end as there were when we were there, and its last entry is
+// one that we have read. Where that is not known
 // for certain it is taken for another one, which is read from its front: better
 // twice than not at all.
 func (p *place) sameStream(s *sight) bool {
@@ -243,6 +265,10 @@ func (p *place) sameStream(s *sight) bool {
 	}
 	if s.added == 0 || p.marked == 0 {
 		return false
+	}
+	if len(p.recent) > 0 && !s.top.Less(p.recent[0]) {
+		_, read := slices.BinarySearchFunc(p.recent, s.top, driver.Seq.Compare)
+		return read
 	}
 	end := s.end()
 	for _, m := range p.marks[:min(p.marked, len(p.marks))] {

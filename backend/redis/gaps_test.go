@@ -151,8 +151,8 @@ func TestJudge(t *testing.T) {
 	q := func(hi uint64) driver.Seq { return driver.Seq{Hi: hi} }
 	// Ten entries, 1 to 10, of which five were read.
 	marks := [16]mark{{q(3), 2}, {q(9), 8}}
-	half := place{marks: marks, marked: 2, next: q(5).Succ(), witness: q(5), before: 5, counted: true, top: q(10), added: 10, first: q(1)}
-	all := place{marks: marks, marked: 2, next: q(10).Succ(), witness: q(10), before: 10, counted: true, top: q(10), added: 10, first: q(1)}
+	half := place{marks: marks, marked: 2, gone: true, next: q(5).Succ(), witness: q(5), before: 5, counted: true, top: q(10), added: 10, first: q(1)}
+	all := place{marks: marks, marked: 2, gone: true, next: q(10).Succ(), witness: q(10), before: 10, counted: true, top: q(10), added: 10, first: q(1)}
 	started := half // somewhere, not at the front
 	started.counted = false
 	gone := half
@@ -184,6 +184,7 @@ func TestJudge(t *testing.T) {
 		{"anew with lower ids", all, sight{exists: true, counts: true, length: 2, added: 2, first: q(3), last: q(4), top: q(4)}, &finding{driver.GapRecreated, q(3), true}},
 		{"anew with higher ids", all, sight{exists: true, counts: true, length: 2, added: 2, first: q(13), last: q(14), top: q(14)}, &finding{driver.GapRecreated, q(13), true}},
 		{"anew with higher ids and more of them", all, sight{exists: true, counts: true, length: 12, added: 12, first: q(13), last: q(24), top: q(24)}, &finding{driver.GapRecreated, q(13), true}},
+		{"anew around us", all, sight{exists: true, counts: true, length: 12, added: 12, first: q(3), last: q(14), top: q(14)}, &finding{driver.GapRecreated, q(3), true}},
 		{"anew and empty", all, sight{exists: true, counts: true}, &finding{driver.GapRecreated, q(0), true}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
@@ -214,7 +215,9 @@ func TestGapsRandom(t *testing.T) {
 	}
 }
 
-// modelled is an entry of the model.
+// modelled is an entry of the model. Ids do not come again when the stream is
+// made anew: a reader whose last entry is there again would take it for the
+// same stream.
 type modelled struct {
 	id      driver.Seq
 	trimmed bool
@@ -246,8 +249,8 @@ func gapRound(t *testing.T, s *redistest.Servers, c *client, seed uint64) {
 	}
 	write := func(n int) {
 		for range n {
-			id += uint64(1 + rnd.IntN(3)) //nolint:gosec // small
-			e := &modelled{id: driver.Seq{Hi: id}, era: era}
+			id += uint64(1 + rnd.IntN(3))                                     //nolint:gosec // small
+			e := &modelled{id: driver.Seq{Hi: id, Lo: uint64(era)}, era: era} //nolint:gosec // small
 			args := []string{"XADD", "k"}
 			limit := -1
 			if rnd.IntN(8) == 0 {
@@ -312,8 +315,9 @@ func gapRound(t *testing.T, s *redistest.Servers, c *client, seed uint64) {
 		}
 	}
 	addLast(&id, &all, era, call)
-	last := idText(driver.Seq{Hi: id})
-	for end := time.Now().Add(10 * time.Second); !slices.Contains(r.got, last) || r.next[driver.Shard{Stream: "k"}] != (driver.Seq{Hi: id, Lo: 1}); {
+	top := driver.Seq{Hi: id, Lo: uint64(era)} //nolint:gosec // small
+	last := idText(top)
+	for end := time.Now().Add(10 * time.Second); !slices.Contains(r.got, last) || r.next[driver.Shard{Stream: "k"}] != top.Succ(); {
 		if err := r.fetch(time.Second); err != nil && !errors.Is(err, driver.ErrUnavailable) && r.t.Context().Err() == nil && time.Now().After(end) {
 			t.Errorf("%s did not come: %v", last, err)
 			break
@@ -331,8 +335,9 @@ func gapRound(t *testing.T, s *redistest.Servers, c *client, seed uint64) {
 // addLast adds an entry that stays.
 func addLast(id *uint64, all *[]*modelled, era int, call func(...string)) {
 	*id++
-	call("XADD", "k", idText(driver.Seq{Hi: *id}), "msg", "x")
-	*all = append(*all, &modelled{id: driver.Seq{Hi: *id}, era: era})
+	e := &modelled{id: driver.Seq{Hi: *id, Lo: uint64(era)}, era: era} //nolint:gosec // small
+	call("XADD", "k", idText(e.id), "msg", "x")
+	*all = append(*all, e)
 }
 
 // check compares what came with the model: each entry was read, or lies in a

@@ -307,7 +307,7 @@ func (l *lane) took(tasks []task, n int, r rueidis.RedisResult) error {
 		}
 		p := t.place
 		if b.Len() == 0 || b.Seq(0) != p.witness {
-			p.doubt = true
+			p.doubt, p.gone = true, true
 			return nil
 		}
 		l.learn(b)
@@ -321,7 +321,7 @@ func (l *lane) took(tasks []task, n int, r rueidis.RedisResult) error {
 	})
 	for i := range tasks {
 		if !seen[i] {
-			tasks[i].place.doubt = true
+			tasks[i].place.doubt, tasks[i].place.gone = true, true
 		}
 	}
 	return l.broken(err)
@@ -342,7 +342,7 @@ func (l *lane) deliver(t task, b *batch) {
 	if n := b.Len(); n > 0 {
 		p.next, p.witness = b.next, b.Seq(n-1)
 		p.before += uint64(n) //nolint:gosec // a length
-		p.mark()
+		p.took(b.ids)
 		if p.top.Less(p.witness) {
 			p.top = p.witness
 		}
@@ -435,6 +435,7 @@ func (l *lane) looked(t task, n int, answers []rueidis.RedisResult) error {
 		return nil
 	}
 	p.saw(&s)
+	p.gone = false
 	if s.front() == p.next || !s.first.Less(p.next) {
 		p.count(&s, s.removed())
 	}
