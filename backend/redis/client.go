@@ -136,6 +136,9 @@ func (c *client) Features() driver.Features {
 		Needs:        "Redis from 6.2 (from 7.0 for exact gaps, 7.2 for WAITAOF, 8.6 for IDMP)",
 	}
 	i := c.server()
+	if i.idmp {
+		f.Dedup.Window = idmpWindow // else until the stream is trimmed, see explicit.go
+	}
 	if !i.known || i.class >= driver.ClassProcess {
 		f.Classes = append(f.Classes, driver.ClassProcess)
 	}

@@ -134,6 +134,10 @@ func (p *producer) mend() {
 // expire fails what has waited for too long. Under mu.
 func (s *shard) expire(p *producer, now time.Time, out *outcomes) {
 	since := now.Add(-p.o.DeliveryTimeout)
+	if p.idmp {
+		// While the server is certain to know what it has seen.
+		since = now.Add(-min(p.o.DeliveryTimeout, idmpWindow*9/10))
+	}
 	if s.pendingBatch != nil {
 		b := s.pendingBatch
 		if b.items[0].born.After(since) {

@@ -50,13 +50,15 @@ func (w *wire) skip(r reply) error {
 	if r.kind != '*' {
 		return nil
 	}
-	for range r.num {
+	for left := r.num; left > 0; left-- {
 		e, err := w.next()
-		if err == nil {
-			err = w.skip(e)
-		}
 		if err != nil {
 			return err
+		}
+		if e.kind == '*' {
+			if left += e.num; left > maxReply {
+				return errProtocol
+			}
 		}
 	}
 	return nil
