@@ -409,3 +409,152 @@ func TestNewShards(t *testing.T) {
 		})
 	}
 }
+
+// TestClusterReader reads shards all over a cluster while a slot moves and
+// masters change.
+func TestClusterReader(t *testing.T) {
+	s := redistest.ClusterForTest(t, redistest.Options{})
+	c := open(t, s.URL(), Options{DiscoverEvery: 200 * time.Millisecond})
+	const shards = 12
+	write := func(i, n int) {
+		t.Helper()
+		until(t, "a write", func() bool {
+			rc, err := c.connect(t.Context())
+			return err == nil && rc.Do(t.Context(), rc.B().Xadd().Key(fmt.Sprintf("k:%d", i)).Id(fmt.Sprintf("%d-0", n)).FieldValue().FieldValue("msg", "x").Build()).Error() == nil
+		})
+	}
+	n := 0
+	var r *sink
+	all := func() {
+		t.Helper()
+		n++
+		for i := range shards {
+			write(i, n)
+		}
+		if r == nil {
+			r = consume(t, c, earliest)
+		}
+		for len(r.got) < shards {
+			if err := r.fetch(30 * time.Second); err != nil && !errors.Is(err, driver.ErrUnavailable) {
+				t.Fatalf("round %d, got %q: %v", n, r.got, err)
+			}
+		}
+		for _, g := range r.got {
+			if g != fmt.Sprintf("%d-0", n) {
+				t.Fatalf("round %d: got %q", n, r.got)
+			}
+		}
+		r.got = nil
+	}
+	all()
+	all()
+	master, err := s.Master(int(slot("k:3")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if master, err = s.Failover(t.Context(), master); err != nil {
+		t.Fatal(err)
+	}
+	all()
+	s.Kill(master)
+	all()
+	if lanes := len(r.cons.(*reader).lanes); lanes != shards {
+		t.Errorf("got %d lanes, want %d", lanes, shards)
+	}
+	began := time.Now()
+	if err := r.cons.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(began); d > blockFor/2 {
+		t.Errorf("Close took %v", d)
+	}
+}
+
+// TestClusterGone: all nodes of a cluster die, and come back.
+func TestClusterGone(t *testing.T) {
+	s := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true})
+	c := open(t, s.URL(), Options{DiscoverEvery: 200 * time.Millisecond})
+	rc, err := c.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(id string) error {
+		return rc.Do(t.Context(), rc.B().Xadd().Key("k").Id(id).FieldValue().FieldValue("msg", "x").Build()).Error()
+	}
+	if err := write("1-0"); err != nil {
+		t.Fatal(err)
+	}
+	r := consume(t, c, earliest)
+	r.wants("1-0")
+	r.quiet(20 * time.Millisecond)
+	for i := range 6 {
+		s.Kill(i + 1)
+	}
+	for range 5 {
+		if err := r.fetch(20 * time.Second); !errors.Is(err, driver.ErrUnavailable) {
+			t.Errorf("got %v, want ErrUnavailable", err)
+		}
+	}
+	for i := range 6 {
+		if err := s.Restart(t.Context(), i+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "a write", func() bool { return write("2-0") == nil })
+	r.wants("2-0")
+}
+
+// TestSentinelReader reads on behind a fail-over. What the old master had and
+// its replicas had not is lost, which is noticed.
+func TestSentinelReader(t *testing.T) {
+	s := redistest.SentinelForTest(t, redistest.Options{})
+	c := open(t, s.URL(), Options{DiscoverEvery: 200 * time.Millisecond})
+	addTo(t, s, "1-0", "2-0")
+	r := consume(t, c, earliest)
+	r.wants("1-0", "2-0")
+	s.Call(t, 1, "WAIT", "2", "5000")
+	s.Kill(1)
+	master := 1
+	until(t, "another master", func() bool {
+		m, err := s.Master(0)
+		if err == nil {
+			master = m
+		}
+		return master != 1
+	})
+	until(t, "a write", func() bool { _, err := s.Do(master, "XADD", "k", "3-0", "msg", "x"); return err == nil })
+	r.wants("3-0")
+}
+
+// TestFetchUnderChurn ends the context of most Fetches, and seeks, while
+// entries come: nothing is lost and nothing comes twice.
+func TestFetchUnderChurn(t *testing.T) {
+	s, c := single(t)
+	addTo(t, s, "1-0")
+	r := consume(t, c, earliest)
+	const n = 400
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for i := 2; i <= n; i++ {
+			s.Call(t, 1, "XADD", "k", fmt.Sprintf("%d-0", i), "msg", "x")
+		}
+	}()
+	sh := driver.Shard{Stream: "k"}
+	want := 1
+	for i := 0; want <= n; i++ {
+		_ = r.fetch(time.Duration(i%5) * 100 * time.Microsecond)
+		for _, g := range r.got {
+			if g != fmt.Sprintf("%d-0", want) {
+				t.Fatalf("got %s, want %d-0", g, want)
+			}
+			want++
+		}
+		r.got = nil
+		if i%7 == 0 {
+			r.seek(map[driver.Shard]driver.Start{sh: driver.From(driver.Seq{Hi: uint64(max(want-2, 1))})}, fmt.Sprintf("%d-0", max(want-2, 1))) //nolint:gosec // positive
+			want = max(want-2, 1)
+		}
+	}
+	<-ended
+}
