@@ -19,55 +19,80 @@ func makeEmpty(t testing.TB, s *redistest.Servers, node int, key string) {
 	s.Call(t, node, "XGROUP", "DESTROY", key, "g")
 }
 
+// TestConformance runs on one server, whose restart it survives by its
+// append-only file.
 func TestConformance(t *testing.T) {
 	s := redistest.ForTest(t, redistest.Options{AppendOnly: true})
-	opens := func(url string) func(testing.TB) driver.Driver {
-		return func(t testing.TB) driver.Driver {
-			u, err := driver.ParseBroker(url)
-			if err != nil {
-				t.Fatal(err)
-			}
-			d, err := OpenDriver(t.Context(), u, Options{DiscoverEvery: 200 * time.Millisecond, AckTimeout: 2 * time.Second})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return withoutGroups{d}
+	h := harness(t, s)
+	h.Restart = func(t testing.TB) {
+		s.Kill(1)
+		if err := s.Restart(t.Context(), 1); err != nil {
+			t.Fatal(err)
 		}
 	}
-	key := func(sh driver.Shard) string {
-		if n, err := s.Do(1, "EXISTS", sh.Stream+":0"); err == nil && n == "1" {
-			return sh.Stream + ":" + strconv.Itoa(int(sh.Index))
+	h.Stall = opens("redis://" + scripted(t, func(net.Conn) {}))
+	drivertest.Run(t, h)
+}
+
+func TestConformanceSentinel(t *testing.T) {
+	drivertest.Run(t, harness(t, redistest.SentinelForTest(t, redistest.Options{AppendOnly: true})))
+}
+
+func TestConformanceCluster(t *testing.T) {
+	drivertest.Run(t, harness(t, redistest.ClusterForTest(t, redistest.Options{AppendOnly: true})))
+}
+
+func opens(url string) func(testing.TB) driver.Driver {
+	return func(t testing.TB) driver.Driver {
+		u, err := driver.ParseBroker(url)
+		if err != nil {
+			t.Fatal(err)
 		}
-		return sh.Stream
+		d, err := OpenDriver(t.Context(), u, Options{DiscoverEvery: 200 * time.Millisecond, AckTimeout: 2 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return withoutGroups{d}
 	}
-	drivertest.Run(t, drivertest.Harness{
+}
+
+// harness reaches servers that exist for the whole test.
+func harness(t *testing.T, s *redistest.Servers) drivertest.Harness {
+	node := func(t testing.TB, key string) int {
+		t.Helper()
+		n, err := s.Master(int(slot(key)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	return drivertest.Harness{
 		Open: opens(s.URL()),
 		Create: func(t testing.TB, stream string, shards int) {
 			if shards == 1 {
-				makeEmpty(t, s, 1, stream)
+				makeEmpty(t, s, node(t, stream), stream)
 				return
 			}
 			for i := range shards {
-				makeEmpty(t, s, 1, stream+":"+strconv.Itoa(i))
+				key := stream + ":" + strconv.Itoa(i)
+				makeEmpty(t, s, node(t, key), key)
 			}
 		},
 		Trim: func(t testing.TB, sh driver.Shard, before driver.Seq) {
-			s.Call(t, 1, "XTRIM", key(sh), "MINID", idText(before))
-		},
-		Restart: func(t testing.TB) {
-			s.Kill(1)
-			if err := s.Restart(t.Context(), 1); err != nil {
-				t.Fatal(err)
+			key := sh.Stream
+			if first := key + ":0"; s.Call(t, node(t, first), "EXISTS", first) == "1" {
+				key += ":" + strconv.Itoa(int(sh.Index))
 			}
+			s.Call(t, node(t, key), "XTRIM", key, "MINID", idText(before))
 		},
-		Stall: opens("redis://" + scripted(t, func(net.Conn) {})),
 		Foreign: []string{
 			"github.com/seastreamer/seastreamer/internal/redistest.(*node).wait",
-			// It sleeps for up to a second before it asks for the nodes of what
-			// may be a cluster, and ends, also where rueidis's client was closed.
+			// Two that sleep, and end, also where rueidis's client was closed.
 			"github.com/redis/rueidis.(*call).DelayDo.func1",
+			"github.com/redis/rueidis.(*clusterClient)._refresh.func2",
+			"github.com/redis/rueidis.(*clusterClient).redirectOrNew.func1",
 		},
-	})
+	}
 }
 
 // withoutGroups is a driver that claims no groups: until there are, the cases

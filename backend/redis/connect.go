@@ -98,7 +98,10 @@ func (c *client) options() rueidis.ClientOption {
 		DisableCache: true,
 		// Without it a command that is alone on its connection closes it when
 		// its context ends, under those that came after it.
-		AlwaysPipelining:  true,
+		AlwaysPipelining: true,
+		// Each slot that is read has a connection, and others wait for theirs
+		// for ever where there are no more to be had.
+		BlockingPoolSize:  1 << 20,
 		ForceSingleClient: c.unix, // the other nodes of a cluster have no socket here
 		ClusterOption: rueidis.ClusterOption{
 			MaxMovedRedirections:  16, // a cluster that sends us in circles
