@@ -343,11 +343,13 @@ func (m *reader) hungry() {
 }
 
 // tell turns a finding into the gap that Fetch returns. A stream whose numbers
-// may come again is assigned anew, so that what becomes of its old messages has
-// no effect.
+// come again is assigned anew, so that what becomes of its old messages has no
+// effect. One that was made anew with higher numbers is not: with a new
+// generation the core would drop what it has fetched and not delivered yet,
+// which lies before the gap.
 func (m *reader) tell(ctx context.Context, it *item) error {
 	cur, gap := it.cur, &driver.GapError{Shard: it.cur.shard, From: it.from, To: it.finding.to, Cause: it.finding.cause}
-	if !it.finding.anew {
+	if !it.finding.anew || !gap.To.Less(gap.From) {
 		return gap
 	}
 	m.events.Lock()
