@@ -9,9 +9,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/seastreamer/seastreamer/internal/testserver"
 )
 
 // Options say what to start. The zero value is one node on a free port.
@@ -43,8 +42,8 @@ type Cluster struct {
 	o       Options
 	dir     string
 	nodes   []*node
-	secrets *secrets // nil without Options.Secure
-	reaper  *reaper
+	secrets *testserver.Secrets // nil without Options.Secure
+	reaper  *testserver.Reaper
 	stop    sync.Once
 }
 
@@ -97,12 +96,12 @@ func startOnce(ctx context.Context, o Options, jars string) (*Cluster, error) {
 }
 
 func (c *Cluster) start(ctx context.Context, all []ports, jars string) (err error) {
-	if c.reaper, err = startReaper(c.dir); err != nil {
-		return err
+	if c.reaper, err = testserver.StartReaper(c.dir); err != nil {
+		return fmt.Errorf("apachekafka: %w", err)
 	}
 	if c.o.Secure {
-		if c.secrets, err = makeSecrets(c.dir); err != nil {
-			return err
+		if c.secrets, err = testserver.MakeSecrets(c.dir); err != nil {
+			return fmt.Errorf("apachekafka: %w", err)
 		}
 	}
 	for i := range all {
@@ -177,18 +176,12 @@ func (c *Cluster) addrs(port func(ports) int) []string {
 // TLS is a client's configuration for the secure listeners: it trusts the
 // cluster's authority and carries a client certificate. It panics without
 // Options.Secure.
-func (c *Cluster) TLS() *tls.Config {
-	return &tls.Config{
-		MinVersion:   tls.VersionTLS12,
-		RootCAs:      c.secrets.pool,
-		Certificates: []tls.Certificate{c.secrets.client},
-	}
-}
+func (c *Cluster) TLS() *tls.Config { return c.secrets.Config() }
 
 // Files are what TLS holds as PEM files, for programs: the authority, the
 // client's certificate and its key. It panics without Options.Secure.
 func (c *Cluster) Files() (ca, cert, key string) {
-	return c.secrets.ca, c.secrets.clientCert, c.secrets.clientKey
+	return c.secrets.CA, c.secrets.ClientCert, c.secrets.ClientKey
 }
 
 // Dir is the temporary folder that holds everything: node-N/server.properties,
@@ -198,7 +191,7 @@ func (c *Cluster) Dir() string { return c.dir }
 // PID is the process of a node, counted from 1; 0 when it does not run.
 func (c *Cluster) PID(node int) int {
 	if n := c.nodes[node-1]; n.running() {
-		return n.cmd.Process.Pid
+		return n.Running().Pid
 	}
 	return 0
 }
@@ -207,8 +200,7 @@ func (c *Cluster) PID(node int) int {
 // returns when it has ended. Its data stay.
 func (c *Cluster) Kill(node int) {
 	n := c.nodes[node-1]
-	n.signal(syscall.SIGKILL)
-	n.await(time.Minute)
+	n.Process.Kill()
 }
 
 // Restart starts a node that was killed, on the same ports and data, and
@@ -228,7 +220,7 @@ func (c *Cluster) Restart(ctx context.Context, node int) error {
 func (c *Cluster) Stop() {
 	c.stop.Do(func() {
 		for _, n := range c.nodes {
-			n.signal(syscall.SIGTERM)
+			_ = n.Signal(syscall.SIGTERM)
 		}
 		// One node ends in a third of a second. The last of several has no
 		// quorum left to say goodbye to, and would wait for one.
@@ -238,7 +230,7 @@ func (c *Cluster) Stop() {
 		}
 		deadline := time.Now().Add(patience)
 		for _, n := range c.nodes {
-			n.await(time.Until(deadline))
+			n.Await(time.Until(deadline))
 		}
 		c.kill()
 	})
@@ -247,35 +239,18 @@ func (c *Cluster) Stop() {
 // kill leaves nothing, whatever state the cluster is in.
 func (c *Cluster) kill() {
 	for _, n := range c.nodes {
-		n.signal(syscall.SIGKILL)
-		n.await(time.Minute)
+		n.Process.Kill()
 	}
 	_ = os.RemoveAll(c.dir)
 	if c.reaper != nil {
-		c.reaper.stop()
+		c.reaper.Stop()
 	}
 }
 
 // choosePorts finds a free port for every listener.
 func choosePorts(o Options) ([]ports, error) {
 	taken := map[int]bool{o.Port: true}
-	free := func() int {
-		for {
-			// Below the ports that systems give to outgoing connections (from
-			// 32768 on Linux, 49152 elsewhere): a client that dials a killed
-			// node's port from that range can connect to itself, and then the
-			// node cannot have its port back.
-			r, err := rand.Int(rand.Reader, big.NewInt(32768-15000))
-			if err != nil {
-				panic(err) // never, see crypto/rand
-			}
-			p := 15000 + int(r.Int64())
-			if !taken[p] && canListen(p) {
-				taken[p] = true
-				return p
-			}
-		}
-	}
+	free := func() int { return testserver.FreePort("127.0.0.1", taken) }
 	all := make([]ports, o.Nodes)
 	for i := range all {
 		all[i] = ports{plain: free(), controller: free()}
@@ -284,47 +259,10 @@ func choosePorts(o Options) ([]ports, error) {
 		}
 	}
 	if o.Port != 0 {
-		if !canListen(o.Port) {
+		if !testserver.CanListen("127.0.0.1", o.Port) {
 			return nil, fmt.Errorf("apachekafka: port %d is taken: choose another, or end the process that has it", o.Port)
 		}
 		all[0].plain = o.Port
 	}
 	return all, nil
-}
-
-func canListen(port int) bool {
-	l, err := net.Listen("tcp", addr(port))
-	if err != nil {
-		return false
-	}
-	return l.Close() == nil
-}
-
-// reaper is a shell that outlives this process if it is killed, and then
-// removes the cluster's folder. It learns of the end by its standard input,
-// whose other end only this process holds.
-type reaper struct {
-	cmd *exec.Cmd
-	in  io.Closer
-}
-
-func startReaper(dir string) (*reaper, error) {
-	// The second of sleep lets the kernel end the brokers first.
-	cmd := exec.Command("/bin/sh", "-c", `read -r _; sleep 1; rm -rf -- "$1"`, "sh", dir)
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, fmt.Errorf("apachekafka: %w", err)
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("apachekafka: %w", err)
-	}
-	return &reaper{cmd: cmd, in: in}, nil
-}
-
-func (r *reaper) stop() {
-	_ = r.cmd.Process.Kill()
-	_ = r.in.Close()
-	_ = r.cmd.Wait()
 }

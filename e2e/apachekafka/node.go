@@ -9,9 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"syscall"
-	"time"
+
+	"github.com/seastreamer/seastreamer/internal/testserver"
 )
 
 // heap is enough for a broker under a test's load; a small one makes several
@@ -26,8 +25,7 @@ type node struct {
 	dir   string
 	jars  string
 
-	cmd  *exec.Cmd
-	dead chan struct{} // closed when cmd has ended and been waited for
+	testserver.Process
 }
 
 func (n *node) config() string  { return filepath.Join(n.dir, "server.properties") }
@@ -62,64 +60,13 @@ func (n *node) start() error {
 	cmd := exec.Command(java(), args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = n.dir
-	cmd.SysProcAttr = dieWithParent()
-
-	started := make(chan error)
-	dead := make(chan struct{})
-	go n.wait(cmd, started, dead)
-	if err := <-started; err != nil {
+	if err := n.Start(cmd); err != nil {
 		return fmt.Errorf("apachekafka: start node %d: %w", n.id, err)
 	}
-	n.cmd, n.dead = cmd, dead
 	return nil
 }
 
-// wait starts cmd and waits for its end. The kernel ties the child's life to
-// the thread that started it, not to the process, so this goroutine keeps its
-// thread to itself until the child has ended.
-func (n *node) wait(cmd *exec.Cmd, started chan<- error, dead chan<- struct{}) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	err := cmd.Start()
-	started <- err
-	if err != nil {
-		return
-	}
-	_ = cmd.Wait() // how a broker ended is in its log
-	close(dead)
-}
-
-func (n *node) running() bool {
-	if n.cmd == nil {
-		return false
-	}
-	select {
-	case <-n.dead:
-		return false
-	default:
-		return true
-	}
-}
-
-// signal does nothing to a node that has ended.
-func (n *node) signal(s syscall.Signal) {
-	if n.running() {
-		_ = n.cmd.Process.Signal(s)
-	}
-}
-
-// await waits at most d for the process to end.
-func (n *node) await(d time.Duration) {
-	if n.cmd == nil {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-n.dead:
-	case <-t.C:
-	}
-}
+func (n *node) running() bool { return n.Running() != nil }
 
 // lastWords is the end of the broker's log.
 func (n *node) lastWords() []byte {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/seastreamer/seastreamer/internal/testserver"
 )
 
 // ports are one node's. sasl and mtls are 0 without Options.Secure.
@@ -19,7 +21,7 @@ type ports struct {
 func addr(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 
 // properties is what stands in node i's server.properties (i counts from 1).
-func properties(i int, all []ports, dir string, o Options, s *secrets) map[string]string {
+func properties(i int, all []ports, dir string, o Options, s *testserver.Secrets) map[string]string {
 	n := len(all)
 	me := all[i-1]
 	voters := make([]string, n)
@@ -59,9 +61,9 @@ func properties(i int, all []ports, dir string, o Options, s *secrets) map[strin
 		p["advertised.listeners"] += ",SASL://" + addr(me.sasl) + ",MTLS://" + addr(me.mtls)
 		p["listener.security.protocol.map"] += ",SASL:SASL_SSL,MTLS:SSL"
 		p["ssl.keystore.type"] = "PEM"
-		p["ssl.keystore.location"] = s.keystore
+		p["ssl.keystore.location"] = s.Keystore
 		p["ssl.truststore.type"] = "PEM"
-		p["ssl.truststore.location"] = s.truststore
+		p["ssl.truststore.location"] = s.CA
 		p["listener.name.mtls.ssl.client.auth"] = "required"
 		p["sasl.enabled.mechanisms"] = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
 		plain := []string{"org.apache.kafka.common.security.plain.PlainLoginModule required"}

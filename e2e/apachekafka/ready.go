@@ -31,7 +31,7 @@ func (c *Cluster) ready(ctx context.Context, n *node) error {
 			return nil
 		}
 		select {
-		case <-n.dead:
+		case <-n.Ended():
 			err := errors.New("it ended")
 			if n.portTaken() {
 				err = errPortTaken

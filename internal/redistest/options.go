@@ -147,9 +147,9 @@ func (s *Servers) listen(n *node, line func(...string)) {
 	}
 	line("port 0")
 	line("tls-port", strconv.Itoa(n.port))
-	line("tls-ca-cert-file", s.secrets.ca)
-	line("tls-cert-file", s.secrets.serverCert)
-	line("tls-key-file", s.secrets.serverKey)
+	line("tls-ca-cert-file", s.secrets.CA)
+	line("tls-cert-file", s.secrets.ServerCert)
+	line("tls-key-file", s.secrets.ServerKey)
 	line("tls-replication yes")
 	line("tls-cluster", yesNo(s.kind == cluster))
 	if s.o.ClientCerts {

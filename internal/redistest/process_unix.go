@@ -4,7 +4,5 @@ package redistest
 
 import "syscall"
 
-func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
-
 func (n *node) pause() error  { return n.signal(syscall.SIGSTOP, true) }
 func (n *node) resume() error { return n.signal(syscall.SIGCONT, false) }

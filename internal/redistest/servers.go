@@ -7,11 +7,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/seastreamer/seastreamer/internal/testserver"
 )
 
 // Servers are running Redis servers. Its methods may be called by several
@@ -22,8 +25,8 @@ type Servers struct {
 	dir     string
 	secret  string // of the user admin
 	nodes   []*node
-	secrets *secrets // nil without TLS
-	reaper  *reaper
+	secrets *testserver.Secrets // nil without TLS
+	reaper  *testserver.Reaper
 	stop    sync.Once
 }
 
@@ -81,12 +84,16 @@ func startOnce(ctx context.Context, k kind, o Options) (*Servers, error) {
 }
 
 func (s *Servers) start(ctx context.Context) (err error) {
-	if s.reaper, err = startReaper(s.dir); err != nil {
-		return err
+	if s.reaper, err = testserver.StartReaper(s.dir); err != nil {
+		return fmt.Errorf("redistest: %w", err)
 	}
 	if s.o.TLS || s.o.ClientCerts {
-		if s.secrets, err = makeSecrets(s.dir); err != nil {
-			return err
+		var own []net.IP
+		for i := range 6 { // see Options.OwnAddresses
+			own = append(own, net.IPv4(127, 0, 1, byte(i+1)))
+		}
+		if s.secrets, err = testserver.MakeSecrets(s.dir, own...); err != nil {
+			return fmt.Errorf("redistest: %w", err)
 		}
 	}
 	count := 6
@@ -100,7 +107,11 @@ func (s *Servers) start(ctx context.Context) (err error) {
 		if s.o.OwnAddresses {
 			n.host = fmt.Sprintf("127.0.1.%d", n.id)
 		}
-		n.port = freePort(n.host, s.kind == cluster, taken)
+		if s.kind == cluster { // its nodes talk to each other on the port 10,000 above
+			n.port = testserver.FreePort(n.host, taken, 10_000)
+		} else {
+			n.port = testserver.FreePort(n.host, taken)
+		}
 		n.dir = filepath.Join(s.dir, fmt.Sprintf("node-%d", n.id))
 		s.nodes[i] = n
 	}
@@ -172,18 +183,12 @@ func (s *Servers) URL() string {
 
 // TLS is a client's configuration: it trusts the servers' authority and
 // carries a client certificate. It panics without TLS.
-func (s *Servers) TLS() *tls.Config {
-	return &tls.Config{
-		MinVersion:   tls.VersionTLS12,
-		RootCAs:      s.secrets.pool,
-		Certificates: []tls.Certificate{s.secrets.client},
-	}
-}
+func (s *Servers) TLS() *tls.Config { return s.secrets.Config() }
 
 // Files are what TLS holds as PEM files, for programs: the authority, the
 // client's certificate and its key. It panics without TLS.
 func (s *Servers) Files() (ca, cert, key string) {
-	return s.secrets.ca, s.secrets.clientCert, s.secrets.clientKey
+	return s.secrets.CA, s.secrets.ClientCert, s.secrets.ClientKey
 }
 
 // Dir is the temporary folder that holds everything: node-N/redis.conf,
@@ -201,7 +206,7 @@ func (s *Servers) Log(node int) string {
 
 // PID is the process of a node; 0 when it does not run.
 func (s *Servers) PID(node int) int {
-	if p := s.nodes[node-1].process(); p != nil {
+	if p := s.nodes[node-1].Running(); p != nil {
 		return p.Pid
 	}
 	return 0
@@ -209,7 +214,7 @@ func (s *Servers) PID(node int) int {
 
 // Kill ends a node with SIGKILL, as a crash would, and returns when it has
 // ended. Its data stay as far as they were written down.
-func (s *Servers) Kill(node int) { s.nodes[node-1].kill() }
+func (s *Servers) Kill(node int) { s.nodes[node-1].Process.Kill() }
 
 // Restart starts a node that was killed, on the same port and data, and
 // returns when it answers and has loaded its data. See Ready for more.
@@ -242,11 +247,11 @@ func (s *Servers) Stop() { s.stop.Do(s.kill) }
 func (s *Servers) kill() {
 	for _, n := range s.nodes {
 		if n != nil {
-			n.kill()
+			n.Kill()
 		}
 	}
 	_ = os.RemoveAll(s.dir)
 	if s.reaper != nil {
-		s.reaper.stop()
+		s.reaper.Stop()
 	}
 }

@@ -1,0 +1,176 @@
+// Package testserver is what the starters of real servers for tests share:
+// processes that end with their parent, free ports, folders that are removed
+// whatever happens, certificates.
+package testserver
+
+import (
+	"crypto/rand"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// A Process is a server's process, which may be started again when it has
+// ended. The zero value has never run. Its methods may be called by several
+// goroutines.
+type Process struct {
+	mu   sync.Mutex
+	proc *os.Process
+	dead chan struct{} // closed when proc has ended and been waited for
+}
+
+// Start starts cmd; it does not wait until the server answers. On Linux the
+// server ends when this process does.
+func (p *Process) Start(cmd *exec.Cmd) error {
+	cmd.SysProcAttr = dieWithParent()
+	started := make(chan error)
+	dead := make(chan struct{})
+	// The kernel ties the child's life to the thread that started it, not to
+	// the process, so this goroutine keeps its thread to itself until the child
+	// has ended.
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how a server ended is in its log
+			close(dead)
+		}
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.proc, p.dead = cmd.Process, dead
+	return nil
+}
+
+// Running is the process while it runs, or nil.
+func (p *Process) Running() *os.Process {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.proc == nil {
+		return nil
+	}
+	select {
+	case <-p.dead:
+		return nil
+	default:
+		return p.proc
+	}
+}
+
+// Signal does nothing to a process that has ended.
+func (p *Process) Signal(s os.Signal) error {
+	if proc := p.Running(); proc != nil {
+		return proc.Signal(s)
+	}
+	return nil
+}
+
+// Ended is closed when the process last started has ended; nil where there was
+// none.
+func (p *Process) Ended() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dead
+}
+
+// Await waits at most d for the process to end.
+func (p *Process) Await(d time.Duration) {
+	if p.Running() == nil {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-p.Ended():
+	case <-t.C:
+	}
+}
+
+// Kill ends the process as a crash would, and returns when it has ended.
+func (p *Process) Kill() {
+	if p.Signal(os.Kill) == nil {
+		p.Await(time.Minute) // no process outlives SIGKILL for long
+	}
+}
+
+// FreePort finds a port of host that is free, together with those so much
+// above it, and that taken does not have; taken then has them. They lie below
+// the ports that systems give to outgoing connections (from 32768 on Linux,
+// 49152 elsewhere): a client that dials a killed server's port from that range
+// can connect to itself, and then the server cannot have its port back.
+func FreePort(host string, taken map[int]bool, above ...int) int {
+	const lowest, highest = 15000, 32768
+	most := 0
+	for _, a := range above {
+		most = max(most, a)
+	}
+	above = append([]int{0}, above...)
+search:
+	for {
+		r, err := rand.Int(rand.Reader, big.NewInt(int64(highest-lowest-most)))
+		if err != nil {
+			panic(err) // never, see crypto/rand
+		}
+		p := lowest + int(r.Int64())
+		for _, a := range above {
+			if taken[p+a] || !CanListen(host, p+a) {
+				continue search
+			}
+		}
+		for _, a := range above {
+			taken[p+a] = true
+		}
+		return p
+	}
+}
+
+// CanListen reports whether nobody listens on the port.
+func CanListen(host string, port int) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}
+
+// A Reaper is a shell that outlives this process if it is killed, and then
+// removes a folder. It learns of the end by its standard input, whose other end
+// only this process holds.
+type Reaper struct {
+	cmd *exec.Cmd
+	in  io.Closer
+}
+
+// StartReaper starts one for dir.
+func StartReaper(dir string) (*Reaper, error) {
+	// The second of sleep lets the kernel end the servers first.
+	cmd := exec.Command("/bin/sh", "-c", `read -r _; sleep 1; rm -rf -- "$1"`, "sh", dir)
+	cmd.Dir = "/"
+	cmd.SysProcAttr = ownGroup()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return &Reaper{cmd: cmd, in: in}, nil
+}
+
+// Stop ends it; the folder stays.
+func (r *Reaper) Stop() {
+	_ = r.cmd.Process.Kill()
+	_ = r.in.Close()
+	_ = r.cmd.Wait()
+}
