@@ -13,6 +13,7 @@ import (
 
 	"github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/internal/conn"
 )
 
 // The schemes of this backend's URLs.
@@ -80,13 +81,13 @@ func (c *client) readFiles(op string) error {
 		c.log.Warn(op + ": insecure: whoever answers is believed to be the server")
 	}
 	if c.o.TLS {
-		if _, err := c.o.tlsConfig(""); err != nil {
+		if _, err := c.o.tls().For(""); err != nil {
 			return err
 		}
 	}
 	for _, f := range []struct{ option, file string }{{"password_file", c.o.PasswordFile}, {"sentinel_password_file", c.o.SentinelPasswordFile}} {
 		if f.file != "" {
-			if _, err := readPassword(f.option, f.file); err != nil {
+			if _, err := conn.ReadPassword(f.option, f.file); err != nil {
 				return err
 			}
 		}
@@ -110,8 +111,8 @@ type client struct {
 
 	numeric  atomic.Bool // we have warned of a stream whose name is a number
 	state    state
-	lastDial atomic.Pointer[dialError] // why the last connection failed; nil where it did not
-	// lastRefusal is who answered a greeting with an error last, as a dialError
+	lastDial atomic.Pointer[conn.Error] // why the last connection failed; nil where it did not
+	// lastRefusal is who answered a greeting with an error last, as a conn.Error
 	// names it: rueidis does not say.
 	lastRefusal atomic.Pointer[string]
 

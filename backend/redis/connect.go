@@ -109,7 +109,7 @@ func (c *client) options() rueidis.ClientOption {
 		},
 	}
 	if c.o.TLS {
-		o.TLSConfig, _ = c.o.tlsConfig("") // by it rueidis chooses a cluster's ports; dial makes its own
+		o.TLSConfig, _ = c.o.tls().For("") // by it rueidis chooses a cluster's ports; dial makes its own
 	}
 	if c.sentinel {
 		o.Sentinel = rueidis.SentinelOption{

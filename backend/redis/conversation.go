@@ -9,14 +9,17 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seastreamer/seastreamer/internal/conn"
 )
+
+var errNotRedis = errors.New("it is not a Redis server")
 
 // A conversation looks at the first byte that a server says. Redis answers the
 // greeting with a map or a list, or with an error; a TLS alert begins with 21,
 // and other protocols mostly with a letter or a digit. The first byte has to
 // come within the connect time-out: who says nothing was not reached. Until it
-// has come nothing but the greeting was sent, so that what fails is a
-// dialError, after which writes are known not to have happened.
+// has come nothing but the greeting was sent, so that what fails is , after which writes are known not to have happened.
 //
 // rueidis greets in the goroutine that dials, and only then hands the
 // connection to others, so that begun needs no lock. Close may come at any
@@ -74,7 +77,7 @@ func (t *conversation) Read(b []byte) (int, error) {
 		case err == nil:
 			t.error = ""
 		case t.ended.Load():
-		case t.error != "" && isEOF(err):
+		case t.error != "" && conn.IsEOF(err):
 			return n, t.refused()
 		case t.role == toServer:
 			t.c.suspect(true)
@@ -91,7 +94,7 @@ func (t *conversation) Read(b []byte) (int, error) {
 	case isGreeting(b[0]):
 		t.begun = true
 		if b[0] == '-' {
-			t.error = firstLine(b[1:n])
+			t.error = conn.FirstLine(b[1:n])
 			t.c.lastRefusal.Store(&t.addr)
 		}
 		t.c.lastDial.Store(nil)
@@ -101,9 +104,9 @@ func (t *conversation) Read(b []byte) (int, error) {
 		_ = t.Conn.SetDeadline(t.asked)
 		return n, err
 	case b[0] == 21:
-		return 0, t.fail(errTLS, t.c.tlsHint())
+		return 0, t.fail(conn.ErrTLS, t.c.tlsHint())
 	}
-	return 0, t.fail(fmt.Errorf("%w: it answered %q", errNotRedis, firstLine(b[:n])), "is this the right port?")
+	return 0, t.fail(fmt.Errorf("%w: it answered %q", errNotRedis, conn.FirstLine(b[:n])), "is this the right port?")
 }
 
 // isGreeting reports whether an answer to the greeting may begin with b.
@@ -113,13 +116,13 @@ func isGreeting(b byte) bool { return b == '%' || b == '*' || b == '-' }
 func (t *conversation) failed(err error) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return t.fail(errSilent, "is it a Redis server, "+map[bool]string{false: "and does it want TLS (rediss://)?", true: "with TLS?"}[t.c.o.TLS])
-	case isAlert(err):
+		return t.fail(conn.ErrSilent, "is it a Redis server, "+map[bool]string{false: "and does it want TLS (rediss://)?", true: "with TLS?"}[t.c.o.TLS])
+	case conn.IsAlert(err):
 		return t.fail(err, "give cert_file and key_file that it accepts")
-	case isEOF(err) && !t.c.o.TLS:
-		return t.fail(errHungUp, "it may be no Redis server, have too many clients, or want TLS: "+t.c.tlsHint())
-	case isEOF(err):
-		return t.fail(errHungUp, "it may want cert_file and key_file, or be no Redis server")
+	case conn.IsEOF(err) && !t.c.o.TLS:
+		return t.fail(conn.ErrHungUp, "it may be no Redis server, have too many clients, or want TLS: "+t.c.tlsHint())
+	case conn.IsEOF(err):
+		return t.fail(conn.ErrHungUp, "it may want cert_file and key_file, or be no Redis server")
 	}
 	return t.fail(err, "")
 }
@@ -132,22 +135,15 @@ func (t *conversation) refused() error {
 	case strings.HasPrefix(t.error, "DENIED"):
 		return t.fail(errors.New("it is in protected mode and takes connections from its own host only"), "give it a password, or set protected-mode no")
 	}
-	return t.fail(fmt.Errorf("%w: it said %q", errHungUp, t.error), "")
+	return t.fail(fmt.Errorf("%w: it said %q", conn.ErrHungUp, t.error), "")
 }
 
 func (t *conversation) fail(err error, hint string) error {
-	e := &dialError{addr: t.addr, err: err, hint: hint}
+	e := &conn.Error{Addr: t.addr, Err: err, Hint: hint}
 	if !t.ended.Load() {
 		t.c.lastDial.Store(e)
 	}
 	return e
-}
-
-func (c *client) tlsHint() string {
-	if c.sentinel {
-		return "write " + SchemeSentinelTLS + "://"
-	}
-	return "write " + SchemeTLS + "://"
 }
 
 // turns sees to it that a server says no more than it was asked for: rueidis

@@ -84,16 +84,16 @@ var noFields = shape{value: -1, key: -1, time: -1}
 
 // add looks at field i. Fields are added in their order.
 func (s *shape) add(o *Options, i int32, name, value string) {
-	switch {
-	case name == o.Field:
+	switch name {
+	case o.Field:
 		if s.value < 0 {
 			s.value = i
 		}
-	case name == keyField:
+	case keyField:
 		if s.key < 0 {
 			s.key = i
 		}
-	case name == timeField:
+	case timeField:
 		if s.time < 0 {
 			if at, ok := parseTime(value); ok {
 				s.time, s.at = i, at

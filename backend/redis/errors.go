@@ -12,6 +12,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/internal/conn"
 )
 
 // codes are the kinds of what servers answer, by the first word. What is not
@@ -91,7 +92,7 @@ func notWritten(err error) bool {
 	if _, ok := answer(err); ok {
 		return true
 	}
-	var d *dialError
+	var d *conn.Error
 	return errors.As(err, &d) || errors.Is(err, errClosed) || errors.Is(err, rueidis.ErrNoSlot) || errors.Is(err, rueidis.ErrNoAddr)
 }
 
@@ -133,7 +134,7 @@ func (c *client) keyFailure(op string, shard driver.Shard, key string, err error
 func (c *client) describe(err error) (kind, text error) {
 	if d := c.failedDial(err); d != nil {
 		var verify *tls.CertificateVerificationError
-		if errors.As(d.err, &verify) || isAlert(d.err) {
+		if errors.As(d.Err, &verify) || conn.IsAlert(d.Err) {
 			return driver.ErrDenied, d
 		}
 		return driver.ErrUnavailable, d
@@ -148,7 +149,7 @@ func (c *client) describe(err error) (kind, text error) {
 		return nil, err
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return driver.ErrUnavailable, &answered{"no answer from " + c.where() + " in time", err}
-	case isEOF(err):
+	case conn.IsEOF(err):
 		return driver.ErrUnavailable, &answered{c.where() + " closed the connection", err}
 	case rueidis.IsRedisNil(err) && c.sentinel:
 		return driver.ErrNotFound, c.noMaster(err)
@@ -179,7 +180,7 @@ func (c *client) describeAnswer(r *rueidis.RedisError) (kind, text error) {
 }
 
 // describeText is one line about what the server at said, and its kind.
-func (c *client) describeText(at, text string) (kind error, said string) {
+func (c *client) describeText(at, text string) (kind error, said string) { //nolint:revive // the kind is no failure of this function
 	word := firstWord(text)
 	kind = codes[word]
 	switch word {
@@ -209,7 +210,7 @@ func (c *client) describeText(at, text string) (kind error, said string) {
 	case "BUSY":
 		said = at + " is busy with a script"
 	case "ERR":
-		if kind, said = c.describeOther(at, otherWords(text)); said == "" {
+		if said, kind = c.describeOther(at, otherWords(text)); said == "" {
 			said = at + ": " + otherWords(text)
 		}
 	default:
@@ -237,28 +238,28 @@ func (c *client) describeLogin(word string) string {
 }
 
 // describeOther is about errors that have no word of their own.
-func (c *client) describeOther(at, text string) (kind error, said string) {
+func (c *client) describeOther(at, text string) (said string, kind error) {
 	lower := strings.ToLower(text)
 	has := func(part string) bool { return strings.Contains(lower, part) }
 	switch {
 	case has("max number of clients"):
-		return driver.ErrUnavailable, at + " has as many clients as it takes (maxclients)"
+		return at + " has as many clients as it takes (maxclients)", driver.ErrUnavailable
 	case has("select is not allowed in cluster mode"):
-		return driver.ErrInvalid, at + " is a cluster, which has no databases: leave out db"
+		return at + " is a cluster, which has no databases: leave out db", driver.ErrInvalid
 	case has("db index is out of range"), has("invalid db index"):
-		return driver.ErrInvalid, fmt.Sprintf("%s has no database %d: see its setting databases", at, c.o.DB)
+		return fmt.Sprintf("%s has no database %d: see its setting databases", at, c.o.DB), driver.ErrInvalid
 	case has("no such master"):
-		return driver.ErrNotFound, c.noMaster(nil).Error()
+		return c.noMaster(nil).Error(), driver.ErrNotFound
 	case has("cluster support disabled"):
-		return driver.ErrInvalid, at + ": these servers are no cluster: name one of them, or its sentinels with " + SchemeSentinel + "://"
+		return at + ": these servers are no cluster: name one of them, or its sentinels with " + SchemeSentinel + "://", driver.ErrInvalid
 	case has("unknown command") && c.sentinel && has("sentinel"):
-		return driver.ErrInvalid, at + " is no Sentinel: write redis://, or use Sentinel's port (" + sentinelPort + ")"
+		return at + " is no Sentinel: write redis://, or use Sentinel's port (" + sentinelPort + ")", driver.ErrInvalid
 	case has("unknown command"), has("unknown subcommand"):
-		return errors.ErrUnsupported, fmt.Sprintf("%s does not know a command (%s): Redis %v or later is needed, and commands must not be renamed", at, text, oldest)
+		return fmt.Sprintf("%s does not know a command (%s): Redis %v or later is needed, and commands must not be renamed", at, text, oldest), errors.ErrUnsupported
 	case has("exhausted the last possible id"):
-		return driver.ErrInvalid, at + ": the stream has used up its last entry id: somebody has written an entry with an id far in the future"
+		return at + ": the stream has used up its last entry id: somebody has written an entry with an id far in the future", driver.ErrInvalid
 	}
-	return nil, ""
+	return "", nil
 }
 
 func (c *client) noMaster(err error) error {
@@ -286,8 +287,8 @@ func printable(text string) string {
 
 // failedDial is why no server could be reached, if that is what err is about:
 // it says so itself, or time ran out while connections failed.
-func (c *client) failedDial(err error) *dialError {
-	var d *dialError
+func (c *client) failedDial(err error) *conn.Error {
+	var d *conn.Error
 	if errors.As(err, &d) {
 		return d
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/internal/conn"
 	"github.com/seastreamer/seastreamer/internal/redistest"
 )
 
@@ -423,7 +424,7 @@ func TestOutcomes(t *testing.T) {
 		{errPanic, false},
 		{net.ErrClosed, false},
 		{&tls.CertificateVerificationError{}, false},
-		{&dialError{addr: "h:1", err: os.ErrDeadlineExceeded}, true},
+		{&conn.Error{Addr: "h:1", Err: os.ErrDeadlineExceeded}, true},
 		{errClosed, true},
 	} {
 		for _, err := range []error{o.err, c.failure("send", driver.Shard{}, o.err)} {

@@ -1,54 +1,19 @@
 package redis
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"net"
-	"os"
-	"runtime"
-	"strings"
 
 	"github.com/redis/rueidis"
+
+	"github.com/seastreamer/seastreamer/internal/conn"
 )
 
-// tlsConfig reads the files that o names. It is called at each connection, so
-// that certificates can be replaced while the program runs.
-func (o *Options) tlsConfig(host string) (*tls.Config, error) {
-	c := o.TLSConfig.Clone()
-	if c == nil {
-		c = &tls.Config{InsecureSkipVerify: o.Insecure} //nolint:gosec // what the option says, and it warns
-		if o.CAFile != "" {
-			pem, err := os.ReadFile(o.CAFile)
-			if err != nil {
-				return nil, fmt.Errorf("ca_file: %w", err)
-			}
-			c.RootCAs = x509.NewCertPool()
-			if !c.RootCAs.AppendCertsFromPEM(pem) {
-				return nil, fmt.Errorf("ca_file %s has no certificate in PEM", o.CAFile)
-			}
-		}
-		if o.CertFile != "" {
-			cert, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
-			if err != nil {
-				return nil, fmt.Errorf("cert_file %s, key_file %s: %w", o.CertFile, o.KeyFile, err)
-			}
-			c.Certificates = []tls.Certificate{cert}
-		}
-	}
-	if c.MinVersion < tls.VersionTLS12 {
-		c.MinVersion = tls.VersionTLS12
-	}
-	if o.ServerName != "" {
-		c.ServerName = o.ServerName
-	}
-	if c.ServerName == "" {
-		c.ServerName = host
-	}
-	return c, nil
+// tls is how to encrypt.
+func (o *Options) tls() conn.TLS {
+	return conn.TLS{CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile, ServerName: o.ServerName, Insecure: o.Insecure, Config: o.TLSConfig}
 }
 
-// A role says what a connection is for.
+// A role says what a connection is for, as errors put it before the address.
 type role string
 
 const (
@@ -74,33 +39,9 @@ func (c *client) credentials(of rueidis.AuthCredentialsContext) (rueidis.AuthCre
 	}
 	if file != "" {
 		var err error
-		if password, err = readPassword(option, file); err != nil {
-			return rueidis.AuthCredentials{}, &dialError{addr: string(p.role) + p.String(), err: err}
+		if password, err = conn.ReadPassword(option, file); err != nil {
+			return rueidis.AuthCredentials{}, &conn.Error{Addr: string(p.role) + p.String(), Err: err}
 		}
 	}
 	return rueidis.AuthCredentials{Username: user, Password: password}, nil
-}
-
-// readPassword reads the first line of a file that only its owner can read.
-func readPassword(option, file string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", option, err)
-	}
-	defer f.Close()
-	i, err := f.Stat()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", option, err)
-	}
-	if runtime.GOOS != "windows" && i.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("%s %s can be read by others: chmod 600 it", option, file)
-	}
-	b := make([]byte, 4<<10)
-	n, err := f.Read(b)
-	p, _, _ := strings.Cut(string(b[:n]), "\n")
-	p = strings.TrimSuffix(p, "\r")
-	if p == "" {
-		return "", fmt.Errorf("%s %s is empty", option, file)
-	}
-	return p, err
 }
