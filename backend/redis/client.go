@@ -107,6 +107,7 @@ type client struct {
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
+	open atomic.Int64   // connections
 	work sync.WaitGroup // what goes on in the background, such as commands that were given up
 
 	numeric  atomic.Bool // we have warned of a stream whose name is a number
@@ -216,10 +217,7 @@ func (c *client) Close(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		c.end()
-		if rc != nil {
-			rc.Close()
-		}
+		c.hangUp(rc)
 		c.work.Wait()
 	}()
 	select {
@@ -227,6 +225,37 @@ func (c *client) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// closeGrace is how long connections have to end in order. A server that
+// answers takes a round trip.
+const closeGrace = time.Second
+
+// hangUp ends all connections: first in order, so that rueidis does not take
+// the end of one for a loss and look for the rest of a cluster, and after
+// closeGrace whatever is left. rueidis closes those of a cluster in the
+// background, hence the count.
+func (c *client) hangUp(rc rueidis.Client) {
+	defer c.end()
+	if rc == nil {
+		return
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		rc.Close()
+		for c.open.Load() > 0 && c.life.Err() == nil {
+			time.Sleep(time.Millisecond) // they say nothing when they end
+		}
+	}()
+	grace := time.NewTimer(closeGrace)
+	defer grace.Stop()
+	select {
+	case <-closed:
+	case <-grace.C:
+		c.end() // closes what is left, so that rueidis ends, too
+		<-closed
 	}
 }
 

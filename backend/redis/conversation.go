@@ -19,7 +19,8 @@ var errNotRedis = errors.New("it is not a Redis server")
 // greeting with a map or a list, or with an error; a TLS alert begins with 21,
 // and other protocols mostly with a letter or a digit. The first byte has to
 // come within the connect time-out: who says nothing was not reached. Until it
-// has come nothing but the greeting was sent, so that what fails is , after which writes are known not to have happened.
+// has come nothing but the greeting was sent, so that what fails is a
+// conn.Error, after which writes are known not to have happened.
 //
 // rueidis greets in the goroutine that dials, and only then hands the
 // connection to others, so that begun needs no lock. Close may come at any
@@ -50,7 +51,9 @@ func (t *conversation) SetDeadline(d time.Time) error {
 }
 
 func (t *conversation) Close() error {
-	t.ended.Store(true)
+	if !t.ended.Swap(true) {
+		t.c.open.Add(-1)
+	}
 	t.stop()
 	return t.Conn.Close()
 }

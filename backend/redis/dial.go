@@ -54,6 +54,7 @@ func (c *client) dial(ctx context.Context, addr string, _ *net.Dialer, mark *tls
 		return nil, e
 	}
 	t := &conversation{Conn: nc, c: c, addr: string(to) + addr, role: to, until: time.Now().Add(limit)}
+	c.open.Add(1)
 	t.stop = context.AfterFunc(c.life, func() { _ = nc.Close() })
 	return t, nil
 }
