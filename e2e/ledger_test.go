@@ -140,23 +140,22 @@ func (l *ledger) sums() (s sums) {
 	return s
 }
 
-// A reading is what somebody read back, held against the ledger.
+// A reading is what somebody reads, held against the ledger, which may still
+// grow. Several goroutines may use it.
 type reading struct {
 	l     *ledger
+	mu    sync.Mutex
 	seen  map[string][]byte // how often, by number
 	last  map[string]int
-	first string // example of what is wrong
+	told  map[string]bool // the reader was told that this stream is not what it was
+	first string          // example of what is wrong
 
 	messages, corrupt, phantom, disorder int
 }
 
 func (l *ledger) reading() *reading {
-	r := &reading{l: l, seen: map[string][]byte{}, last: map[string]int{}}
+	r := &reading{l: l, seen: map[string][]byte{}, last: map[string]int{}, told: map[string]bool{}}
 	for _, name := range l.names {
-		a := l.streams[name]
-		a.mu.Lock()
-		r.seen[name] = make([]byte, len(a.outcome))
-		a.mu.Unlock()
 		r.last[name] = -1
 	}
 	return r
@@ -164,15 +163,16 @@ func (l *ledger) reading() *reading {
 
 // got takes one message of a stream, in the order of reading.
 func (r *reading) got(stream string, body []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.messages++
 	f := strings.Fields(string(body))
 	n, err := -1, error(nil)
 	if len(f) > 3 {
 		n, err = strconv.Atoi(f[2])
 	}
-	seen, ours := r.seen[stream]
 	switch {
-	case !ours || err != nil || n < 0 || n >= len(seen):
+	case err != nil || n < 0 || n >= r.l.sent(stream):
 		r.phantom++
 		r.example("%s has %.100q, which was never sent", stream, body)
 		return
@@ -181,7 +181,10 @@ func (r *reading) got(stream string, body []byte) {
 		r.example("%s has %.100q in place of message %d", stream, body, n)
 		return
 	}
-	if seen[n] < 255 {
+	for n >= len(r.seen[stream]) {
+		r.seen[stream] = append(r.seen[stream], 0)
+	}
+	if seen := r.seen[stream]; seen[n] < 255 {
 		seen[n]++
 	}
 	if n < r.last[stream] {
@@ -189,6 +192,26 @@ func (r *reading) got(stream string, body []byte) {
 		r.example("%s has message %d behind %d", stream, n, r.last[stream])
 	}
 	r.last[stream] = n
+}
+
+// gap says that the reader was told that a stream has lost its end or was made
+// anew: messages may come again.
+func (r *reading) gap(stream string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told[stream] = true
+	r.last[stream] = -1
+}
+
+// sent is how many messages were sent to a stream.
+func (l *ledger) sent(stream string) int {
+	a := l.streams[stream]
+	if a == nil {
+		return 0
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.outcome)
 }
 
 func (r *reading) example(format string, args ...any) {
@@ -201,19 +224,25 @@ func (r *reading) example(format string, args ...any) {
 type verdict struct {
 	messages, corrupt, phantom, disorder int
 	lost                                 int // acknowledged and not there
-	twice                                int // there more than once
+	twice                                int // there more than once, and the reader was not told why
+	again                                int // there more than once, and it was told
 	denied                               int // there, although the producer said that they were not written
 	arrived                              int // of the unknown ones
 	first                                string
 }
 
 func (r *reading) verdict() verdict {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	v := verdict{messages: r.messages, corrupt: r.corrupt, phantom: r.phantom, disorder: r.disorder}
 	for _, name := range r.l.names {
 		a := r.l.streams[name]
 		a.mu.Lock()
 		for n, o := range a.outcome {
-			seen := r.seen[name][n]
+			seen := byte(0)
+			if n < len(r.seen[name]) {
+				seen = r.seen[name][n]
+			}
 			switch {
 			case o == acked && seen == 0:
 				v.lost++
@@ -224,7 +253,10 @@ func (r *reading) verdict() verdict {
 			case o == unknown && seen > 0:
 				v.arrived++
 			}
-			if seen > 1 {
+			switch {
+			case seen > 1 && r.told[name]:
+				v.again++
+			case seen > 1:
 				v.twice++
 				r.example("%s has message %d %d times", name, n, seen)
 			}

@@ -23,6 +23,7 @@ type faults struct {
 	s     *redistest.Servers
 	rnd   *rand.Rand
 	loads []*load
+	live  *live // of the first load
 
 	done      map[string]int
 	effective int
@@ -97,7 +98,7 @@ func (f *faults) strike(kind string) {
 	}
 	healed := time.Now()
 	if err := s.Ready(ctx); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s of node %d: %v\n%s", kind, master, err, f.state())
 	}
 	well := time.Since(healed)
 	going := f.goesOn(healed)
@@ -124,6 +125,17 @@ func (f *faults) goesOn(then time.Time) time.Duration {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// state is what each node says about all, and the ends of their logs.
+func (f *faults) state() string {
+	var b strings.Builder
+	for n := 1; n <= f.s.Len(); n++ {
+		nodes, err := f.s.Do(n, "CLUSTER", "NODES")
+		log := f.s.Log(n)
+		fmt.Fprintf(&b, "node %d, process %d: %v\n%s%s\n", n, f.s.PID(n), err, nodes, log[max(0, len(log)-3000):])
+	}
+	return b.String()
 }
 
 // apart parts a node from all others, but not from clients, or heals that.
@@ -212,7 +224,7 @@ func TestRedisClusterFaults(t *testing.T) {
 	s := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true, OwnAddresses: true})
 	replicated := startLoad(t, s, newLedger(seed, "replicated", streams/2), "replicated(1)", redis.Options{Replicas: 1}, rate/2)
 	process := startLoad(t, s, newLedger(seed, "process", streams/2), "process", redis.Options{}, rate/2)
-	f := &faults{t: t, s: s, rnd: rnd, loads: []*load{replicated, process}, done: map[string]int{}}
+	f := &faults{t: t, s: s, rnd: rnd, loads: []*load{replicated, process}, live: replicated.startLive(t, s), done: map[string]int{}}
 	for _, kind := range plan(rnd, counts) {
 		f.strike(kind)
 	}
@@ -238,7 +250,7 @@ func TestRedisSentinelFaults(t *testing.T) {
 	s := redistest.SentinelForTest(t, redistest.Options{AppendOnly: true, OwnAddresses: true})
 	replicated := startLoad(t, s, newLedger(seed, "replicated", streams/2), "replicated(2)", redis.Options{Replicas: 2}, rate/2)
 	process := startLoad(t, s, newLedger(seed, "process", streams/2), "process", redis.Options{}, rate/2)
-	f := &faults{t: t, s: s, rnd: rnd, loads: []*load{replicated, process}, done: map[string]int{}}
+	f := &faults{t: t, s: s, rnd: rnd, loads: []*load{replicated, process}, live: replicated.startLive(t, s), done: map[string]int{}}
 	for _, kind := range plan(rnd, counts) {
 		f.strike(kind)
 	}
@@ -265,6 +277,10 @@ func (f *faults) verdict(seed uint64, replicated *load) {
 	c.t.Logf("seed %d: %s, %d of %d with messages in flight, every stream went on %v after a heal at the latest",
 		seed, strings.Join(said, ", "), f.effective, f.all, f.slowest.Round(time.Millisecond))
 	c.check(f.effective*100 >= 80*f.all, "%d of %d faults hit messages in flight, at least 80 %%", f.effective, f.all)
+	v, took, err := f.live.finish()
+	c.check(err == nil, "a consumer that read all the while never failed: %v", err)
+	c.check(v.lost == 0 && v.sound(), "%s: it has read, %v after the last was sent, %v; in %d streams it was told of gaps: %v, behind which %d messages came again",
+		replicated.class, took.Round(time.Millisecond), v, len(f.live.told), f.live.gaps, v.again)
 	for _, l := range f.loads {
 		name, sum := l.class, l.sums()
 		c.check(sum.unresolved == 0, "%s: each of %d messages has one outcome: %d acknowledged, %d unknown, %d not written, %d none",

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os/exec"
@@ -111,6 +112,70 @@ func (l *load) receipts() string {
 		}
 	}
 	return strings.Join(all, ", ")
+}
+
+// A live reading is that of a consumer which reads while the load sends.
+type live struct {
+	*reading
+	stop context.CancelFunc
+	done chan error
+	gaps map[seastreamer.GapCause]int // read after done
+}
+
+// startLive begins to read the load's streams.
+func (l *load) startLive(t *testing.T, s *redistest.Servers) *live {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	v := &live{reading: l.reading(), stop: stop, done: make(chan error, 1), gaps: map[seastreamer.GapCause]int{}}
+	st, err := redis.Open(ctx, s.URL(), redis.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stop()
+		_ = st.Close(context.Background())
+	})
+	// A stream exists when its first message was acknowledged.
+	waitFor(t, "every stream has a message", func() bool { return l.since(time.Time{}.Add(1)) == 0 && l.sums().acked >= len(l.names) })
+	k, err := st.Consumer(ctx, seastreamer.ConsumerConfig{Streams: l.names, Start: seastreamer.Earliest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { v.done <- v.read(ctx, k) }()
+	return v
+}
+
+func (v *live) read(ctx context.Context, k *seastreamer.Consumer) error {
+	for ctx.Err() == nil {
+		for m, err := range k.Messages(ctx) {
+			var gap *seastreamer.GapError
+			switch {
+			case errors.As(err, &gap):
+				v.gaps[gap.Cause]++
+				v.gap(gap.Shard.Stream)
+			case ctx.Err() != nil:
+				return nil
+			case err != nil:
+				return err
+			default:
+				v.got(m.Shard().Stream, m.Value())
+			}
+		}
+	}
+	return nil
+}
+
+// finish waits until everything acknowledged was read, for ten seconds, and
+// returns what was.
+func (v *live) finish() (verdict, time.Duration, error) {
+	begun := time.Now()
+	for v.verdict().lost > 0 && time.Since(begun) < 10*time.Second {
+		time.Sleep(20 * time.Millisecond)
+	}
+	took := time.Since(begun)
+	v.stop()
+	err := <-v.done
+	return v.verdict(), took, err
 }
 
 // coldRead reads all streams of a ledger with a client that knows nothing yet.

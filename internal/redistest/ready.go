@@ -14,10 +14,14 @@ import (
 // limit, on a machine that is busy with other tests.
 const readyLimit = 30 * time.Second
 
-// until calls check until it returns nil, for at most readyLimit.
+// until calls check until it returns nil, for at most readyLimit or as long as
+// the context allows.
 func until(ctx context.Context, what string, check func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, readyLimit)
-	defer cancel()
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, readyLimit)
+		defer cancel()
+	}
 	for {
 		err := check()
 		if err == nil {
