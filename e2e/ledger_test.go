@@ -234,6 +234,7 @@ type verdict struct {
 func (r *reading) verdict() verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	was := r.first // what is missing now may yet come
 	v := verdict{messages: r.messages, corrupt: r.corrupt, phantom: r.phantom, disorder: r.disorder}
 	for _, name := range r.l.names {
 		a := r.l.streams[name]
@@ -264,6 +265,7 @@ func (r *reading) verdict() verdict {
 		a.mu.Unlock()
 	}
 	v.first = r.first
+	r.first = was
 	return v
 }
 

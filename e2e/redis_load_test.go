@@ -152,7 +152,9 @@ func (v *live) read(ctx context.Context, k *seastreamer.Consumer) error {
 			switch {
 			case errors.As(err, &gap):
 				v.gaps[gap.Cause]++
-				v.gap(gap.Shard.Stream)
+				if gap.Cause != seastreamer.GapTrimmed {
+					v.gap(gap.Shard.Stream)
+				}
 			case ctx.Err() != nil:
 				return nil
 			case err != nil:
