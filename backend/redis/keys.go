@@ -156,7 +156,7 @@ func (c *client) existing(ctx context.Context, rc rueidis.Client, keys ...string
 	for i, a := range answers {
 		n, err := a.AsInt64()
 		if err != nil {
-			return nil, c.failure("", driver.Shard{}, err)
+			return nil, c.keyFailure("", driver.Shard{}, keys[i], err)
 		}
 		found[i] = n > 0
 	}

@@ -175,43 +175,49 @@ func TestBadInput(t *testing.T) {
 			t.Parallel()
 			own := t.TempDir()
 			r := replace(own)
-			args := strings.Fields(r.Replace(b.args))
-			for _, format := range []string{"text", "json"} {
-				if format == "json" && b.code == exit.Connect {
-					continue // they take their time, and the way is the same
-				}
-				code, out, errs := sea(t, dir, b.stdin, append(args, "--errors", format)...)
-				if strings.Contains(b.args, "--errors") {
-					code, out, errs = sea(t, dir, b.stdin, args...)
-					format = "text"
-				}
-				if code != b.code {
-					t.Errorf("exit code %d, want %d: %s", code, b.code, errs)
-				}
-				if out != "" {
-					t.Errorf("standard output has %q", out)
-				}
-				line := onlyLine(t, errs)
-				if format == "json" {
-					line = fromJSON(t, line, b.code)
-				} else if !strings.HasPrefix(line, "sea streamer: ") {
-					t.Errorf("the line does not begin with the program: %q", line)
-				}
-				if !strings.Contains(line, r.Replace(b.want)) || !strings.Contains(line, b.fix) {
-					t.Errorf("said %q, want %q and %q", line, r.Replace(b.want), b.fix)
-				}
-				if strings.Contains(errs, canary) {
-					t.Errorf("the secret is shown: %s", errs)
-				}
-				checkFolder(t, dir)
-				if _, err := os.Lstat(own + "/p"); err == nil {
-					t.Error("the pipe was left behind")
-				}
-			}
+			b.check(t, dir, own, r)
 		})
 	}
 	if len(bads) < 60 {
 		t.Errorf("%d rows", len(bads))
+	}
+}
+
+// check makes the call and looks at all that comes of it. own is where the
+// pipe was to be, dir has what must not be touched.
+func (b bad) check(t *testing.T, dir, own string, r *strings.Replacer) {
+	args := strings.Fields(r.Replace(b.args))
+	for _, format := range []string{"text", "json"} {
+		if format == "json" && b.code == exit.Connect {
+			continue // they take their time, and the way is the same
+		}
+		code, out, errs := sea(t, dir, b.stdin, append(args, "--errors", format)...)
+		if strings.Contains(b.args, "--errors") {
+			code, out, errs = sea(t, dir, b.stdin, args...)
+			format = "text"
+		}
+		if code != b.code {
+			t.Errorf("exit code %d, want %d: %s", code, b.code, errs)
+		}
+		if out != "" {
+			t.Errorf("standard output has %q", out)
+		}
+		line := onlyLine(t, errs)
+		if format == "json" {
+			line = fromJSON(t, line, b.code)
+		} else if !strings.HasPrefix(line, "sea streamer: ") {
+			t.Errorf("the line does not begin with the program: %q", line)
+		}
+		if !strings.Contains(line, r.Replace(b.want)) || !strings.Contains(line, b.fix) {
+			t.Errorf("said %q, want %q and %q", line, r.Replace(b.want), b.fix)
+		}
+		if strings.Contains(errs, canary) {
+			t.Errorf("the secret is shown: %s", errs)
+		}
+		checkFolder(t, dir)
+		if _, err := os.Lstat(own + "/p"); err == nil {
+			t.Error("the pipe was left behind")
+		}
 	}
 }
 

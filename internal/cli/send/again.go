@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/internal/frame"
@@ -15,6 +16,13 @@ import (
 // be a repeat that nobody asked for), so the sender does, and says so: such a
 // record may be there twice, and behind others that came after it.
 
+const (
+	maxTries = 8
+	// From the third time on a record waits, twice as long each time.
+	firstWait = 100 * time.Millisecond
+	longest   = 2 * time.Second
+)
+
 // A flight is a record on its way that may have to be sent again. Flights are
 // pooled with their callback, as making it for each record would allocate.
 type flight struct {
@@ -22,6 +30,7 @@ type flight struct {
 	b    *frame.Block // held
 	done func(ss.Receipt, error)
 	err  error // the last outcome, if it is not known
+	sent int   // how often
 }
 
 // repeats are the records that are to be sent again. One goroutine sends them
@@ -46,7 +55,7 @@ func (s *Sender) flight(rec *ss.Record, b *frame.Block) *flight {
 		f = &flight{}
 		f.done = func(_ ss.Receipt, err error) { s.landed(f, err) }
 	}
-	f.rec, f.b = *rec, b
+	f.rec, f.b, f.sent = *rec, b, 1
 	return f
 }
 
@@ -55,8 +64,9 @@ func (s *Sender) landed(f *flight, err error) {
 	switch {
 	case err == nil:
 		s.acked.Add(1)
-	case errors.Is(err, ss.ErrUnknown) && s.again.life.Err() == nil:
+	case errors.Is(err, ss.ErrUnknown) && f.sent < maxTries && s.again.life.Err() == nil:
 		f.err = err
+		f.sent++
 		s.repeat(f)
 		return
 	default:
@@ -95,6 +105,7 @@ func (s *Sender) sendAgain() {
 			return
 		}
 		r.mu.Unlock()
+		r.rest(list)
 		for _, f := range list {
 			if err := s.p.Enqueue(r.life, f.rec, f.done); err != nil {
 				if r.life.Err() != nil {
@@ -104,6 +115,23 @@ func (s *Sender) sendAgain() {
 				f.b.Release()
 			}
 		}
+	}
+}
+
+// rest waits as long as the records must that have been tried most often.
+func (r *repeats) rest(list []*flight) {
+	most := 0
+	for _, f := range list {
+		most = max(most, f.sent)
+	}
+	if most < 3 {
+		return
+	}
+	t := time.NewTimer(min(firstWait<<(most-3), longest))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-r.life.Done():
 	}
 }
 

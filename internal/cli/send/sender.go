@@ -231,7 +231,7 @@ func (s *Sender) Finish(ctx context.Context) error {
 		if s.features.Dedup.Retry {
 			hint = " (--delivery exactly removes such repeats)"
 		}
-		s.io.Notice("%s sent again, since the first outcome is not known: some may be there twice%s", describe(n, "record was", "records were"), hint)
+		s.io.Warn("sent again %s, as an outcome was not known: records may be there twice%s", describe(n, "time", "times"), hint)
 	}
 	s.mu.Lock()
 	first, oversize := s.first, s.left.Oversize
@@ -262,7 +262,7 @@ func (s *Sender) code(first int, lost int64) int {
 		return exit.Incomplete
 	case s.o.OnError == "skip":
 		return exit.Partial // refused, and left out since that was asked for
-	case first == exit.BadData, first == exit.Denied, first == exit.NotFound:
+	case first == exit.Usage, first == exit.BadData, first == exit.Denied, first == exit.NotFound:
 		return first
 	}
 	return exit.Incomplete
