@@ -1,0 +1,131 @@
+package redis
+
+// What a member of a group has to decide at one moment at the server.
+//
+// https://redis.io/docs/latest/develop/data-types/streams/ is what they build
+// on. Numbers of entries are exact up to 1<<53, as Lua has them; ids are
+// compared as text.
+const (
+	// luaMap turns a flat list of names and values into a table.
+	luaMap = `
+local function map(t)
+  local m = {}
+  for i = 1, #t, 2 do m[t[i]] = t[i + 1] end
+  return m
+end
+local function lower(x, y)
+  if #x ~= #y then return #x < #y end
+  return x < y
+end
+local function less(a, b)
+  local ah, al = a:match('^(%d+)-(%d+)$')
+  local bh, bl = b:match('^(%d+)-(%d+)$')
+  return lower(ah, bh) or ah == bh and lower(al, bl)
+end
+`
+
+	// createGroup makes the group ARGV[1] at ARGV[2] (0, $ or an id) where it
+	// does not exist. It answers {1, first id or '', last id} where it has made
+	// it and {0, last delivered id} where it was there, and the error "no such
+	// key" where there is no stream: it never makes one.
+	createGroup script = luaMap + `
+local s = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if s.err then return s end
+s = map(s)
+local create = {'XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2]}
+if s['entries-added'] and (ARGV[2] == '0' or ARGV[2] == '$') then
+  local read = s['entries-added']
+  if ARGV[2] == '0' then read = read - s['length'] end
+  create[6], create[7] = 'ENTRIESREAD', string.format('%.0f', read)
+end
+local made = redis.pcall(unpack(create))
+if not made.err then return {1, s['first-entry'] and s['first-entry'][1] or '', s['last-generated-id']} end
+if not made.err:find('BUSYGROUP', 1, true) then return made end
+for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  g = map(g)
+  if g['name'] == ARGV[1] then return {0, g['last-delivered-id']} end
+end
+return made`
+
+	// passMissed answers {from, to}, the ids between which entries were trimmed
+	// that the group ARGV[1] had not delivered (both themselves excluded and
+	// included), and moves the group behind them, so that nobody is told twice.
+	// It answers nil where nothing is missing or where that cannot be known:
+	// before Redis 7.0, and where Redis has lost count, as it does when XDEL has
+	// deleted entries ahead of the group.
+	passMissed script = luaMap + `
+local function before(id)
+  local function less1(n)
+    local i = #n
+    while n:sub(i, i) == '0' do i = i - 1 end
+    n = n:sub(1, i - 1) .. string.char(n:byte(i) - 1) .. string.rep('9', #n - i)
+    return (n:gsub('^0+(%d)', '%1'))
+  end
+  local h, l = id:match('^(%d+)-(%d+)$')
+  if l ~= '0' then return h .. '-' .. less1(l) end
+  return less1(h) .. '-18446744073709551615'
+end
+local s = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if s.err then return false end
+s = map(s)
+if not s['entries-added'] then return false end
+local removed = s['entries-added'] - s['length']
+if removed == 0 then return false end
+for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  g = map(g)
+  if g['name'] == ARGV[1] then
+    local last = g['last-delivered-id']
+    if not g['entries-read'] or g['entries-read'] >= removed then return false end
+    if less(last, s['max-deleted-entry-id']) then return false end
+    local to = s['last-generated-id']
+    if s['first-entry'] then to = before(s['first-entry'][1]) end
+    if not less(last, to) then return false end
+    redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], to, 'ENTRIESREAD', string.format('%.0f', removed))
+    return {last, to}
+  end
+end
+return false`
+
+	// keepOwn gives the entries ARGV[5], … an idle time of ARGV[3] milliseconds
+	// and, where ARGV[4] is not empty, that number of deliveries, as far as they
+	// are pending for the consumer ARGV[2] of the group ARGV[1]. It answers
+	// those that were and whose entries do not exist any more.
+	keepOwn script = `
+local claim, n = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0}, 5
+for i = 5, #ARGV do
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2]) > 0 then
+    n = n + 1
+    claim[n] = ARGV[i]
+  end
+end
+if n == 5 then return {} end
+claim[n + 1], claim[n + 2] = 'IDLE', ARGV[3]
+if ARGV[4] ~= '' then claim[n + 3], claim[n + 4] = 'RETRYCOUNT', ARGV[4] end
+claim[#claim + 1] = 'JUSTID'
+local kept = redis.call(unpack(claim))
+if #kept == n - 5 then return {} end
+local have, gone = {}, {}
+for _, id in ipairs(kept) do have[id] = true end
+for i = 6, n do
+  if not have[claim[i]] then gone[#gone + 1] = claim[i] end
+end
+return gone`
+
+	// dropConsumers deletes consumers of the group ARGV[1] that have nothing
+	// pending: the one called ARGV[2], and those whose names begin with ARGV[3]
+	// and that were not heard of for ARGV[4] milliseconds. One with pending
+	// entries would take these with it.
+	dropConsumers script = luaMap + `
+local all = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
+if all.err then return 0 end
+local n = 0
+for _, c in ipairs(all) do
+  c = map(c)
+  local name = c['name']
+  if c['pending'] == 0 and (name == ARGV[2] or name:sub(1, #ARGV[3]) == ARGV[3] and c['idle'] > tonumber(ARGV[4])) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], name)
+    n = n + 1
+  end
+end
+return n`
+)

@@ -1,0 +1,30 @@
+package redis
+
+import (
+	"context"
+
+	"github.com/redis/rueidis"
+)
+
+// A script is Lua that a server runs at one moment, with one key. It is sent
+// with each call: it needs no cache at the server then, which would be empty
+// after a fail-over, and costs some microseconds.
+type script string
+
+func (s script) build(b rueidis.Builder, key string, args ...string) rueidis.Completed {
+	return b.Eval().Script(string(s)).Numkeys(1).Key(key).Arg(args...).Build()
+}
+
+// askAll is ask for any number of commands, askAtOnce of them together. Where
+// the way to the server fails it returns the answers until then as well.
+func (c *client) askAll(ctx context.Context, rc rueidis.Client, cmds []rueidis.Completed) ([]rueidis.RedisResult, error) {
+	answers := make([]rueidis.RedisResult, 0, len(cmds))
+	for from := 0; from < len(cmds); from += askAtOnce {
+		some, err := c.ask(ctx, rc, cmds[from:min(from+askAtOnce, len(cmds))]...)
+		if err != nil {
+			return answers, err
+		}
+		answers = append(answers, some...)
+	}
+	return answers, nil
+}
