@@ -164,7 +164,7 @@ func (c *client) Consumer(ctx context.Context, cfg driver.ConsumerConfig) (drive
 		}
 	}
 	if cfg.Group != "" {
-		return nil, driver.Errorf(errors.ErrUnsupported, "", "groups on Redis are not there yet")
+		return c.openGroup(ctx, cfg)
 	}
 	return c.openReader(ctx, cfg)
 }

@@ -52,7 +52,7 @@ func opens(url string) func(testing.TB) driver.Driver {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return withoutGroups{d}
+		return d
 	}
 }
 
@@ -93,14 +93,4 @@ func harness(t *testing.T, s *redistest.Servers) drivertest.Harness {
 			"github.com/redis/rueidis.(*clusterClient).redirectOrNew.func1",
 		},
 	}
-}
-
-// withoutGroups is a driver that claims no groups: until there are, the cases
-// that need none run.
-type withoutGroups struct{ driver.Driver }
-
-func (d withoutGroups) Features() driver.Features {
-	f := d.Driver.Features()
-	f.Ack, f.AckTimeout = driver.AckNone, 0
-	return f
 }

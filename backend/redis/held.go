@@ -86,9 +86,16 @@ func (p *post) let(id driver.Seq) {
 	delete(p.delayed, id)
 }
 
+// sweep forgets deliveries of which nothing is held.
+func (p *post) sweep() {
+	p.held = slices.DeleteFunc(p.held, func(d *delivery) bool { return d.open == 0 })
+}
+
+// isGone reports whether the entry of message i is known not to exist.
+func (d *delivery) isGone(i int) bool { return slices.Contains(d.gone, i) }
+
 // hold keeps a batch that is about to be delivered.
 func (p *post) hold(b *batch, now time.Time) *delivery {
-	p.held = slices.DeleteFunc(p.held, func(d *delivery) bool { return d.open == 0 })
 	d := &delivery{batch: b, post: p, open: b.Len(), since: now}
 	p.held = append(p.held, d)
 	return d

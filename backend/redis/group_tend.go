@@ -1,0 +1,268 @@
+package redis
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+const (
+	// deadMember is how long a member of ours was not heard of whose name is
+	// deleted if it has nothing pending. Who lives is heard of every two
+	// seconds while somebody waits for it, and is there again by itself.
+	deadMember = time.Hour
+	cleanEvery = time.Hour
+)
+
+// tend looks for new shards, keeps up nacks that last longer than the time-out,
+// hands back what was read and nobody asks for, and forgets dead members.
+func (m *member) tend() {
+	discover := time.NewTicker(m.c.o.DiscoverEvery)
+	defer discover.Stop()
+	third := time.NewTicker(m.c.o.AckTimeout / 3)
+	defer third.Stop()
+	clean := time.NewTimer(0)
+	defer clean.Stop()
+	renew := time.NewTimer(time.Hour)
+	defer renew.Stop()
+	for {
+		m.mu.Lock()
+		if !m.renew.IsZero() {
+			renew.Reset(time.Until(m.renew))
+		}
+		m.mu.Unlock()
+		ctx, cancel := context.WithTimeout(m.life, m.c.o.RequestTimeout)
+		select {
+		case <-m.tending:
+		case <-discover.C:
+			m.findShards(ctx)
+		case <-third.C:
+			m.unwanted(ctx)
+		case <-renew.C:
+			m.renewNacks(ctx)
+		case <-clean.C:
+			m.clean(ctx)
+			clean.Reset(cleanEvery)
+		case <-m.closing:
+			cancel()
+			return
+		}
+		cancel()
+	}
+}
+
+// findShards reads shards that are new from their start, for what they have is
+// new to the group. What fails is tried again next time.
+func (m *member) findShards(ctx context.Context) {
+	rc, err := m.c.connect(ctx)
+	if err != nil {
+		return
+	}
+	for _, stream := range m.conf.Streams {
+		m.mu.Lock()
+		known := *m.layouts[stream]
+		m.mu.Unlock()
+		l, err := m.c.discover(ctx, stream)
+		if err != nil || !l.exists() || l.sharded != known.sharded {
+			continue
+		}
+		var fresh []*post
+		for _, i := range l.shards {
+			if !slices.Contains(known.shards, i) {
+				fresh = append(fresh, m.newPost(driver.Shard{Stream: stream, Index: i}))
+			}
+		}
+		ids := slices.Repeat([]string{"0"}, len(fresh))
+		results, err := m.createGroups(ctx, rc, fresh, ids)
+		if err != nil {
+			continue
+		}
+		m.mu.Lock()
+		for i, p := range fresh {
+			if r := results[i]; r.err == nil && !m.isClosing() {
+				p.last = r.last
+				m.layouts[stream].shards = append(m.layouts[stream].shards, p.shard.Index)
+				m.join(p)
+			}
+		}
+		m.mu.Unlock()
+	}
+}
+
+// unwanted hands back what lanes have read when nobody waited for it any more,
+// and nobody has asked for since: others could have it.
+func (m *member) unwanted(ctx context.Context) {
+	then := time.Now().Add(-m.c.o.AckTimeout / 4)
+	var all []driver.Settlement
+	m.mu.Lock()
+	if !m.wanted {
+		m.queue = slices.DeleteFunc(m.queue, func(it parcel) bool {
+			if it.d == nil || it.d.since.After(then) {
+				return false
+			}
+			all = append(all, driver.Settlement{Batch: it.d, To: it.d.Len(), Verdict: driver.VerdictReturn})
+			return true
+		})
+	}
+	m.mu.Unlock()
+	// What could not be handed back is taken again when the time-out has
+	// passed, by others or by us.
+	_ = m.settle(ctx, all)
+}
+
+// renewNacks sets the idle time of entries anew whose delay is longer than the
+// time-out: Redis can say of an entry that it was touched long ago, and not
+// that it will be. A delay lasts no longer than the time-out when its member is
+// gone.
+func (m *member) renewNacks(ctx context.Context) {
+	now := time.Now()
+	timeout := m.c.o.AckTimeout
+	var orders []*order
+	m.mu.Lock()
+	m.renew = time.Time{}
+	for _, p := range m.posts {
+		open := map[time.Duration]*order{}
+		for id, d := range p.delayed {
+			if d.renew.IsZero() {
+				continue
+			}
+			if now.Before(d.renew) {
+				m.renewAt(d.renew)
+				continue
+			}
+			left := (d.due.Sub(now) + time.Millisecond).Round(time.Millisecond)
+			d.renew = time.Time{}
+			if left > timeout {
+				left, d.renew = timeout, now.Add(timeout/2)
+				m.renewAt(d.renew)
+			}
+			o := open[left]
+			if o == nil || len(o.ids) == idsAtOnce {
+				o = &order{post: p, verdict: driver.VerdictNack, idle: millis(max(timeout-left, 0))}
+				orders, open[left] = append(orders, o), o
+			}
+			o.ids = append(o.ids, idText(id))
+			p.delayed[id] = d
+		}
+	}
+	m.mu.Unlock()
+	if len(orders) == 0 {
+		return
+	}
+	if err := m.carryOut(ctx, orders); err != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		// They are tried again soon. Where that comes too late an entry is
+		// delivered early, as when its member has gone.
+		soon := time.Now().Add(timeout / 10)
+		for _, o := range orders {
+			for _, text := range o.ids {
+				if id, ok := parseID(text); ok {
+					if d, has := o.post.delayed[id]; has {
+						d.renew = soon
+						o.post.delayed[id] = d
+					}
+				}
+			}
+		}
+		m.renewAt(soon)
+	}
+}
+
+// renewAt is called with mu held.
+func (m *member) renewAt(t time.Time) {
+	if m.renew.IsZero() || t.Before(m.renew) {
+		m.renew = t
+	}
+}
+
+// clean forgets members that are dead and have nothing pending.
+func (m *member) clean(ctx context.Context) {
+	m.mu.Lock()
+	posts := make([]*post, 0, len(m.posts))
+	for _, p := range m.posts {
+		posts = append(posts, p)
+	}
+	m.mu.Unlock()
+	_ = m.dropConsumers(ctx, posts, "") // next time, then
+}
+
+// comeBack looks for keys that were deleted, and goes on with those that are
+// there again.
+func (l *groupLane) comeBack(ctx context.Context) error {
+	l.m.mu.Lock()
+	var away []*post
+	for _, p := range l.posts {
+		if p.away {
+			away = append(away, p)
+		}
+	}
+	l.m.mu.Unlock()
+	_, err := l.mend(ctx, away)
+	return err
+}
+
+// repair is what happens where the server says that there is no group: somebody
+// has destroyed it or deleted the stream, or the server has lost it, as a
+// replica may that has become the master. The group is made anew at the first
+// entry there is, never at the end: messages come twice rather than not at all.
+// Where the stream is gone, too, it is waited for.
+func (l *groupLane) repair(ctx context.Context) error {
+	mended, err := l.mend(ctx, l.present())
+	if err == nil && !mended {
+		err = driver.Errorf(driver.ErrUnavailable, "", "%s: group %s is there and is not: nodes do not agree yet", l.m.c.where(), l.m.conf.Group)
+	}
+	return err
+}
+
+// mend makes the group in posts where it is missing, and reports whether
+// anything was.
+func (l *groupLane) mend(ctx context.Context, posts []*post) (mended bool, err error) {
+	if len(posts) == 0 {
+		return false, nil
+	}
+	m := l.m
+	rc, err := m.c.connect(ctx)
+	if err != nil {
+		return false, err
+	}
+	results, err := m.createGroups(ctx, rc, posts, slices.Repeat([]string{"0"}, len(posts)))
+	if err != nil {
+		return false, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, p := range posts {
+		r := results[i]
+		switch {
+		case isNoKey(r.err):
+			mended = mended || !p.away
+			p.away = true
+			p.forget()
+		case r.err != nil:
+			return mended, m.c.keyFailure("", p.shard, p.key, r.err)
+		case r.made:
+			mended = true
+			m.putLocked(parcel{gap: &driver.GapError{Shard: p.shard, From: p.last.Succ(), To: r.front, Cause: driver.GapRecreated}})
+			p.away, p.last = false, driver.Seq{}
+			p.forget()
+		case p.away || r.last.Less(p.last): // another member has made it
+			mended = true
+			p.away, p.last = false, r.last
+			p.forget()
+		}
+	}
+	return mended, nil
+}
+
+// forget lets go of what was held in a group that does not exist any more: ids
+// may come again that mean something else now.
+func (p *post) forget() {
+	for _, d := range p.held {
+		d.open, d.front = 0, d.Len()
+	}
+	p.held = nil
+	clear(p.delayed)
+}
