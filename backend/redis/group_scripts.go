@@ -88,12 +88,19 @@ return false`
 
 	// keepOwn gives the entries ARGV[5], … an idle time of ARGV[3] milliseconds
 	// and, where ARGV[4] is not empty, that number of deliveries, as far as they
-	// are pending for the consumer ARGV[2] of the group ARGV[1]. It answers
-	// those that were and whose entries do not exist any more.
-	keepOwn script = `
+	// are pending for the consumer ARGV[2] of the group ARGV[1].
+	//
+	// From Redis 7.0 XCLAIM forgets that an entry is pending which does not
+	// exist any more. Those that were trimmed are left alone, so that whoever
+	// takes them when the time-out has passed can tell that they are missing.
+	// Of those that XDEL has deleted the answer lists which were forgotten.
+	keepOwn script = luaMap + `
+local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
+if #first == 0 then return {} end
+first = first[1][1]
 local claim, n = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0}, 5
 for i = 5, #ARGV do
-  if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2]) > 0 then
+  if not less(ARGV[i], first) and #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2]) > 0 then
     n = n + 1
     claim[n] = ARGV[i]
   end
