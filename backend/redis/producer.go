@@ -12,10 +12,10 @@ import (
 
 // What bounds a producer.
 const (
-	defaultBudget = 16 << 20 // bytes in flight where the configuration does not say
+	defaultBudget = 8 << 20  // bytes in flight where the configuration does not say; more only makes caches cold
 	chunkSize     = 64 << 10 // bytes of commands that are sent at once
 	maxChunk      = 1 << 20  // a chunk that grew above it is not used again
-	maxFlying     = 64       // chunks that a connection may have without replies
+	maxFlying     = 32       // chunks that a connection may have without replies
 	sendCost      = 160      // bytes that a record weighs here beside its command
 	minBackoff    = 10 * time.Millisecond
 	maxBackoff    = 500 * time.Millisecond

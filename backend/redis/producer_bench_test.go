@@ -1,3 +1,5 @@
+//go:build unix
+
 package redis
 
 import (
@@ -42,6 +44,7 @@ func BenchmarkProduce(b *testing.B) {
 		}
 		_ = p.Flush(ctx)
 		b.ReportAllocs()
+		cpu := processCPU()
 		b.ResetTimer()
 		var wg sync.WaitGroup
 		for g := range goroutines {
@@ -61,6 +64,7 @@ func BenchmarkProduce(b *testing.B) {
 			b.Fatal(err, failed.Load())
 		}
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+		b.ReportMetric(float64(processCPU()-cpu)/float64(b.N), "cpu-ns/op")
 	}
 	raw := func(b *testing.B, goroutines int) {
 		r.Call(b, 1, "FLUSHALL")
@@ -72,6 +76,7 @@ func BenchmarkProduce(b *testing.B) {
 		text := rueidis.BinaryString(value)
 		ctx := context.Background()
 		b.ReportAllocs()
+		cpu := processCPU()
 		b.ResetTimer()
 		var wg sync.WaitGroup
 		for g := range goroutines {
@@ -95,6 +100,7 @@ func BenchmarkProduce(b *testing.B) {
 		}
 		wg.Wait()
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+		b.ReportMetric(float64(processCPU()-cpu)/float64(b.N), "cpu-ns/op")
 	}
 	b.Run("rueidis-1", func(b *testing.B) { raw(b, 1) })
 	b.Run("ours-1", func(b *testing.B) { ours(b, 1, 1, "", driver.ProducerConfig{}) })

@@ -225,6 +225,8 @@ func TestProduceCutConnections(t *testing.T) {
 				for range 30 {
 					time.Sleep(20 * time.Millisecond)
 					r.Call(t, 1, "CLIENT", "KILL", "TYPE", "normal")
+					time.Sleep(10 * time.Millisecond)
+					r.Call(t, 1, "SCRIPT", "FLUSH")
 				}
 			}()
 			l.load(stop)

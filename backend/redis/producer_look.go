@@ -149,7 +149,11 @@ func (p *producer) discover(todo []*stream) error {
 func (p *producer) found(st *stream, l layout) {
 	var out outcomes
 	p.mu.Lock()
-	p.lay(st, l)
+	if len(l.shards) >= len(st.shards) {
+		p.lay(st, l)
+	} else { // a key that was deleted comes back with its next record
+		st.pending, st.checked = false, time.Now()
+	}
 	for i := range st.waiting {
 		w := &st.waiting[i]
 		s, err := st.choose(p, &w.rec)
@@ -182,7 +186,7 @@ func (p *producer) prepare() error {
 		}
 	}
 	p.mu.Lock()
-	p.ready = true
+	p.ready, p.lookNext = true, time.Now().Add(p.o.DiscoverEvery)
 	p.mu.Unlock()
 	return nil
 }

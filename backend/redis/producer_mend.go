@@ -179,7 +179,7 @@ func (p *producer) resend(s *shard) {
 		return
 	}
 	n := len(s.held)
-	if n == 0 || s.proved || s.redirect && s.tries == 1 {
+	if n == 0 || s.proved || s.redirect && s.tries == 1 || p.silent {
 		s.holding, s.proved = false, false
 	} else {
 		n = 1

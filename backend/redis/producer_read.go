@@ -377,14 +377,17 @@ func (l *link) finish(w *wire, c *chunk, t *tally) {
 	l.flying = l.flying[1:]
 	l.settled = c.n
 	p.recycle(c)
-	if len(l.flying) > 0 {
-		l.expect(w)
-	} else {
+	switch {
+	case len(l.flying) == 0:
 		_ = w.SetReadDeadline(time.Time{})
 		if l.reopen {
 			l.reopen = false
 			w.Close()
 		}
+	case l.flying[0].halves > 0:
+		l.expect(w)
+	default: // the writer has not ended with it, and begins the wait then
+		_ = w.SetReadDeadline(time.Time{})
 	}
 	if len(l.sick) > 0 {
 		l.quiet()

@@ -254,3 +254,48 @@ func TestProduceExactlySeveral(t *testing.T) {
 		}
 	}
 }
+
+// The script of explicit ids adds a batch once.
+func TestAddScript(t *testing.T) {
+	r := redistest.ForTest(t, redistest.Options{Directives: []string{"stream-node-max-entries 2"}})
+	add := func(again string, ms, n int, values ...string) string {
+		t.Helper()
+		args := []string{"EVAL", addScript, "1", "s", again, fmt.Sprint(ms), fmt.Sprint(n), "0", "", "", fmt.Sprint(len(values))}
+		for _, v := range values {
+			args = append(args, "2", "msg", v)
+		}
+		word, _, _ := strings.Cut(r.Call(t, 1, args...), " ")
+		return word
+	}
+	for _, c := range []struct {
+		what   string
+		do     func()
+		again  string
+		ms, n  int
+		values []string
+		want   string
+		length string
+	}{
+		{what: "new", again: "0", ms: 1000, n: 5, values: []string{"a", "b", "c", "d"}, want: "OK", length: "4"},
+		{what: "another's with the same ids", again: "0", ms: 1000, n: 5, values: []string{"a", "b", "c", "d"}, want: "LATE", length: "4"},
+		{what: "a repeat", again: "1", ms: 1000, n: 5, values: []string{"a", "b", "c", "d"}, want: "OK", length: "4"},
+		{what: "a repeat that never came", again: "1", ms: 2000, n: 0, values: []string{"e"}, want: "OK", length: "5"},
+		{what: "a repeat overtaken", again: "1", ms: 1500, n: 0, values: []string{"f"}, want: "LATE", length: "5"},
+		{what: "a repeat with another's at its ids", again: "1", ms: 1000, n: 5, values: []string{"a", "b", "x", "d"}, want: "LATE", length: "5"},
+		{what: "a repeat partly at another's ids", again: "1", ms: 1000, n: 7, values: []string{"c", "d", "y"}, want: "LATE", length: "5"},
+		{what: "a repeat trimmed in part", do: func() { r.Call(t, 1, "XTRIM", "s", "MINID", "1000-7") }, again: "1", ms: 1000, n: 5, values: []string{"a", "b", "c", "d"}, want: "OK", length: "3"},
+		{what: "a repeat trimmed whole", do: func() { r.Call(t, 1, "XTRIM", "s", "MINID", "2000-0") }, again: "1", ms: 1000, n: 5, values: []string{"a", "b", "c", "d"}, want: "TRIMMED", length: "1"},
+		{what: "a repeat on an emptied stream", do: func() { r.Call(t, 1, "XTRIM", "s", "MAXLEN", "0") }, again: "1", ms: 2000, n: 0, values: []string{"e"}, want: "TRIMMED", length: "0"},
+		{what: "counters above 9 digits of a float", again: "0", ms: 1700000000000, n: 65535, values: []string{"z"}, want: "OK", length: "1"},
+	} {
+		if c.do != nil {
+			c.do()
+		}
+		if got := add(c.again, c.ms, c.n, c.values...); got != c.want {
+			t.Errorf("%s: %s, want %s", c.what, got, c.want)
+		}
+		if got := r.Call(t, 1, "XLEN", "s"); got != c.length {
+			t.Errorf("%s: %s entries, want %s", c.what, got, c.length)
+		}
+	}
+}
