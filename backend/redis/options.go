@@ -38,9 +38,13 @@ type Options struct {
 	SentinelPassword     string // never in the query
 	SentinelPasswordFile string // [sentinel_password_file] read at each connection
 
-	ConnectTimeout  time.Duration // [connect_timeout] to reach a server; zero is 5s
-	RequestTimeout  time.Duration // [request_timeout] to answer a request; zero is 10s
-	DeliveryTimeout time.Duration // [delivery_timeout] for a record to be acknowledged; zero is 2m
+	ConnectTimeout time.Duration // [connect_timeout] to reach a server; zero is 5s
+	RequestTimeout time.Duration // [request_timeout] to answer a request; zero is 10s
+	// DeliveryTimeout [delivery_timeout] is how long a record is held that no
+	// server takes for the time being, as it is away, moves, is full (OOM) or
+	// cannot write to its disk (MISCONF); a warning says so. Then it has
+	// failed, as not written. Zero is 2m.
+	DeliveryTimeout time.Duration
 
 	// Field [field] is the name of the entry field that holds the value; empty
 	// is msg.

@@ -182,10 +182,14 @@ func flush(t *testing.T, p *producer) {
 	}
 }
 
+// With appendfsync everysec Redis puts its writes to the file off for up to two
+// seconds while an fsync is under way (flushAppendOnlyFile in aof.c) and
+// answers all the same: on a busy disk a kill then takes acknowledged records
+// with it. With no, as with always, the file has them before the answer.
 func TestProduceKilledServer(t *testing.T) {
 	for _, d := range []driver.Durability{driver.AtLeastOnce, driver.ExactlyOnce} {
 		t.Run(d.String(), func(t *testing.T) {
-			r := redistest.ForTest(t, redistest.Options{AppendOnly: true, Fsync: "everysec"})
+			r := redistest.ForTest(t, redistest.Options{AppendOnly: true, Fsync: "no"})
 			p := producerForTest(t, r.URL()+"/?shards=3", driver.ProducerConfig{Durability: d})
 			l := newLedger(t, p, "s", 3)
 			stop := make(chan struct{})
