@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -557,4 +558,64 @@ func TestFetchUnderChurn(t *testing.T) {
 		}
 	}
 	<-ended
+}
+
+// TestWithoutTheRightToUnblock: who may not use CLIENT UNBLOCK seeks and closes
+// as fast, by another connection.
+func TestWithoutTheRightToUnblock(t *testing.T) {
+	s := redistest.ForTest(t, redistest.Options{Users: map[string]string{"reader": "on >secret ~* +@read +@connection +@transaction +xadd -client|unblock"}})
+	addTo(t, s, "1-0", "2-0")
+	c := open(t, s.URL(), Options{User: "reader", Password: "secret"})
+	r := consume(t, c, earliest)
+	r.wants("1-0", "2-0")
+	for range 3 {
+		r.quiet(30 * time.Millisecond)
+		began := time.Now()
+		r.seek(map[driver.Shard]driver.Start{{Stream: "k"}: driver.From(driver.Seq{Hi: 2})}, "2-0")
+		r.wants("2-0")
+		if d := time.Since(began); d > blockFor/2 {
+			t.Errorf("it came after %v", d)
+		}
+	}
+	r.quiet(30 * time.Millisecond)
+	began := time.Now()
+	if err := r.cons.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(began); d > blockFor/2 {
+		t.Errorf("Close took %v", d)
+	}
+}
+
+// TestLargeAndSmall: the number of messages in a read follows their size, and
+// what is fetched ahead is bounded by MaxBytes, about.
+func TestLargeAndSmall(t *testing.T) {
+	s, c := single(t)
+	want := 0
+	for i, size := range []int{10, 10, 300_000, 1_000_000, 10} {
+		for j := range 40 {
+			s.Call(t, 1, "XADD", "k", fmt.Sprintf("%d-%d", i+1, j), "msg", strings.Repeat("x", size))
+			want++
+		}
+	}
+	conf := earliest
+	conf.MaxBytes = 1 << 20
+	r := consume(t, c, conf)
+	m := r.cons.(*reader)
+	for got := 0; got < want; {
+		before := len(r.got)
+		if err := r.fetch(20 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		got += len(r.got) - before
+		m.mu.Lock()
+		queued := m.queued
+		m.mu.Unlock()
+		if queued > 32<<20 {
+			t.Errorf("%d bytes are fetched ahead", queued)
+		}
+	}
+	if len(r.got) != want {
+		t.Errorf("got %d, want %d", len(r.got), want)
+	}
 }
