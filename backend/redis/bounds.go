@@ -21,15 +21,13 @@ func (c *client) Bounds(ctx context.Context, streams []string) (map[driver.Shard
 	if len(streams) == 0 {
 		return nil, c.Ping(ctx)
 	}
+	layouts, err := c.findAll(ctx, streams)
+	if err != nil {
+		return nil, err
+	}
 	m := map[driver.Shard]driver.Bound{}
-	for _, s := range streams {
-		l, err := c.find(ctx, s)
-		if err != nil {
-			return nil, err
-		}
-		if err := c.bounds(ctx, &l, m); err != nil {
-			return nil, err
-		}
+	if err := c.bounds(ctx, layouts, m); err != nil {
+		return nil, err
 	}
 	return m, nil
 }
@@ -50,31 +48,38 @@ func (c *client) missing(stream string) error {
 	return driver.Errorf(driver.ErrNotFound, "", "%s has no stream %q", c.where(), stream)
 }
 
-// bounds adds the bounds of a stream's shards to m.
-func (c *client) bounds(ctx context.Context, l *layout, m map[driver.Shard]driver.Bound) error {
+// bounds adds the bounds of all shards of streams to m.
+func (c *client) bounds(ctx context.Context, layouts []layout, m map[driver.Shard]driver.Bound) error {
 	rc, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
-	for from := 0; from < len(l.shards); from += askAtOnce {
-		shards := l.shards[from:min(from+askAtOnce, len(l.shards))]
+	var shards []driver.Shard
+	var keys []string
+	for i := range layouts {
+		l := &layouts[i]
+		for _, n := range l.shards {
+			shards, keys = append(shards, driver.Shard{Stream: l.stream, Index: n}), append(keys, c.key(l, n))
+		}
+	}
+	for from := 0; from < len(shards); from += askAtOnce {
+		shards, keys := shards[from:min(from+askAtOnce, len(shards))], keys[from:]
 		cmds := make([]rueidis.Completed, len(shards))
-		for i, s := range shards {
-			cmds[i] = rc.B().XinfoStream().Key(c.key(l, s)).Build()
+		for i := range cmds {
+			cmds[i] = rc.B().XinfoStream().Key(keys[i]).Build()
 		}
 		answers, err := c.ask(ctx, rc, cmds...)
 		if err != nil {
 			return err
 		}
 		for i, a := range answers {
-			s := driver.Shard{Stream: l.stream, Index: shards[i]}
 			b, err := bound(a)
 			if isNoKey(err) {
-				return c.missing(l.stream) // deleted since it was found
+				return c.missing(shards[i].Stream) // deleted since it was found
 			} else if err != nil {
-				return c.keyFailure("", s, c.key(l, s.Index), err)
+				return c.keyFailure("", shards[i], keys[i], err)
 			}
-			m[s] = b
+			m[shards[i]] = b
 		}
 	}
 	return nil

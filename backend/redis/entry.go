@@ -28,34 +28,6 @@ const (
 	headerPrefix = "h:"
 )
 
-// appendFields appends the fields of rec to an XADD's arguments. The strings
-// share memory with rec, whose bytes are borrowed until its outcome is known:
-// a command that was given up may still be read by the client.
-func (o *Options) appendFields(args []string, rec *driver.Record) []string {
-	before := len(args)
-	if rec.Value != nil {
-		args = append(args, o.Field, borrowed(rec.Value))
-	}
-	if rec.Key != nil {
-		args = append(args, keyField, borrowed(rec.Key))
-	}
-	if !rec.Time.IsZero() {
-		args = append(args, timeField, string(appendTime(make([]byte, 0, 24), rec.Time)))
-	}
-	for i := range rec.Headers {
-		h := &rec.Headers[i]
-		name := h.Key
-		if o.reserved(name) {
-			name = headerPrefix + name
-		}
-		args = append(args, name, borrowed(h.Value))
-	}
-	if len(args) == before {
-		args = append(args, "", "")
-	}
-	return args
-}
-
 // reserved reports whether a header of that name needs the prefix.
 func (o *Options) reserved(name string) bool {
 	return name == "" || name == keyField || name == timeField || name == o.Field || strings.HasPrefix(name, headerPrefix)

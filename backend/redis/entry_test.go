@@ -1,7 +1,10 @@
 package redis
 
 import (
+	"bytes"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +37,25 @@ func decode(o *Options, fields []string) driver.Record {
 	return r
 }
 
+// encode is what a producer writes for rec, as a list of names and values.
+func encode(t *testing.T, o *Options, rec *driver.Record) []string {
+	t.Helper()
+	var list []string
+	for b := appendRecord(nil, o, rec); len(b) > 0; {
+		size, rest, ok := bytes.Cut(b, []byte("\r\n"))
+		n, err := strconv.Atoi(strings.TrimPrefix(string(size), "$"))
+		if !ok || err != nil || len(rest) < n+2 || string(rest[n:n+2]) != "\r\n" {
+			t.Fatalf("%q is no list of strings", b)
+		}
+		list = append(list, string(rest[:n]))
+		b = rest[n+2:]
+	}
+	if len(list) != 2*fields(rec) {
+		t.Fatalf("%q: %d fields are announced", list, fields(rec))
+	}
+	return list
+}
+
 func TestEntryFields(t *testing.T) {
 	at := time.UnixMilli(1_700_000_000_123)
 	for _, c := range []struct {
@@ -57,7 +79,7 @@ func TestEntryFields(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := &Options{Field: "msg"}
-			got := o.appendFields(nil, &c.rec)
+			got := encode(t, o, &c.rec)
 			if d := cmp.Diff(c.want, got); d != "" {
 				t.Errorf("written (-want +got):\n%s", d)
 			}
@@ -138,7 +160,7 @@ func FuzzEntry(f *testing.F) {
 		for range rnd.IntN(6) {
 			rec.Headers = append(rec.Headers, driver.Header{Key: names[rnd.IntN(len(names))], Value: append([]byte{}, value[:rnd.IntN(len(value)+1)]...)})
 		}
-		fields := o.appendFields(nil, &rec)
+		fields := encode(t, &o, &rec)
 		if len(fields) == 0 || len(fields)%2 != 0 {
 			t.Fatalf("%q: Redis takes pairs, at least one", fields)
 		}

@@ -180,7 +180,7 @@ func (c *client) describeAnswer(r *rueidis.RedisError) (kind, text error) {
 }
 
 // describeText is one line about what the server at said, and its kind.
-func (c *client) describeText(at, text string) (kind error, said string) { //nolint:revive // the kind is no failure of this function
+func (c *client) describeText(at, text string) (kind error, said string) { //nolint:revive,staticcheck // the kind is no failure of this function
 	word := firstWord(text)
 	kind = codes[word]
 	switch word {

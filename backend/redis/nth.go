@@ -28,7 +28,7 @@ func (c *client) Nth(ctx context.Context, s driver.Shard, n int64) (driver.Seq, 
 		return driver.Seq{}, err
 	}
 	b := map[driver.Shard]driver.Bound{}
-	if err := c.bounds(ctx, &l, b); err != nil {
+	if err := c.bounds(ctx, []layout{l}, b); err != nil {
 		return driver.Seq{}, err
 	}
 	bound, ok := b[s]
