@@ -43,6 +43,15 @@ func kills(t *testing.T) int {
 // be gone.
 func TestFluxKilledUnderLoad(t *testing.T) {
 	c := apachekafka.ForTest(t)
+	fluxKilled(t, c.Brokers()[0], func(t *testing.T, topic string, accepted map[string]int) (lost, wrong int) {
+		return checkTopic(t, c.Brokers()[0], topic, accepted)
+	})
+}
+
+// fluxKilled is the test on a broker; check compares what is in a stream with
+// the lines that were accepted, by writer.
+func fluxKilled(t *testing.T, broker string, check func(t *testing.T, topic string, accepted map[string]int) (lost, wrong int)) {
+	t.Helper()
 	sea := buildSea(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -53,7 +62,7 @@ func TestFluxKilledUnderLoad(t *testing.T) {
 	accepted := map[string]int{} // by round and writer: lines 0 … n-1 were accepted
 	total, refused := 0, 0
 	for round := range kills(t) {
-		cmd := exec.CommandContext(t.Context(), sea, "streamer", "flux", pipe, "--broker", c.Brokers()[0], "-t", topic, "--drain", "200ms")
+		cmd := exec.CommandContext(t.Context(), sea, "streamer", "flux", pipe, "--broker", broker, "-t", topic, "--drain", "200ms")
 		var stderr bytes.Buffer
 		r, w, err := os.Pipe()
 		if err != nil {
@@ -110,7 +119,7 @@ func TestFluxKilledUnderLoad(t *testing.T) {
 	if total == 0 || refused == 0 {
 		t.Errorf("the kills hit nothing: %d lines, %d EPIPE", total, refused)
 	}
-	lost, wrong := checkTopic(t, c.Brokers()[0], topic, accepted)
+	lost, wrong := check(t, topic, accepted)
 	if lost > 0 || wrong > 0 {
 		t.Errorf("%d lines lost, %d twice, torn or out of order", lost, wrong)
 	}
@@ -156,6 +165,12 @@ func checkTopic(t *testing.T, broker, topic string, accepted map[string]int) (lo
 	if err != nil {
 		t.Fatalf("kcat: %v", err)
 	}
+	return checkLines(t, out, accepted)
+}
+
+// checkLines compares the lines of a stream with those that were accepted.
+func checkLines(t *testing.T, out []byte, accepted map[string]int) (lost, wrong int) {
+	t.Helper()
 	next := map[string]int{}
 	for line := range bytes.Lines(out) {
 		f := strings.Split(strings.TrimSuffix(string(line), "\n"), " ")
@@ -169,7 +184,7 @@ func checkTopic(t *testing.T, broker, topic string, accepted map[string]int) (lo
 	for name, n := range accepted {
 		if next[name] < n {
 			lost += n - next[name]
-			t.Logf("writer %s: %d lines accepted, %d in the topic", name, n, next[name])
+			t.Logf("writer %s: %d lines accepted, %d in the stream", name, n, next[name])
 		} else if next[name] > n {
 			wrong += next[name] - n
 		}

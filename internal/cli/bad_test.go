@@ -132,7 +132,7 @@ var bads = []bad{
 	{"streamer flux {dir}/none/p news", "", 5, "none", ""},
 	{"streamer tap {dir}/none/p there", "", 5, "none", ""},
 	{"streamer flux {dir}/file news", "", 6, "regular file", "--adopt"},
-	{"streamer tap {dir}/file there", "", 6, "regular file", "another path"},
+	{"streamer tap {dir}/file2 there", "", 6, "regular file", "another path"},
 	{"streamer flux {dir} news", "", 6, "directory", ""},
 	{"streamer tap {dir} there", "", 6, "directory", ""},
 	{"streamer flux {dir}/link news", "", 6, "link", ""},
@@ -259,6 +259,7 @@ func badFolder(t *testing.T) string {
 		}
 	}
 	put(os.WriteFile(filepath.Join(dir, "file"), []byte("precious\n"), 0o600))
+	put(os.WriteFile(filepath.Join(dir, "file2"), nil, 0o600)) // two commands at one path see each other
 	put(os.Symlink("file", filepath.Join(dir, "link")))
 	put(syscall.Mkfifo(filepath.Join(dir, "foreign"), 0o600))
 	if os.Geteuid() == 0 {
