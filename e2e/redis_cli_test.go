@@ -26,6 +26,10 @@ import (
 // What the commands promise, on Redis servers that are killed. redis-cli is the
 // witness.
 
+// fsync is a server that loses nothing that it has acknowledged. With everysec
+// it may keep writes back while a sync is under way, and a kill takes them.
+var fsync = redistest.Options{AppendOnly: true, Fsync: "always"}
+
 func TestSeedOnRedis(t *testing.T) {
 	sea := buildSea(t)
 	r := redistest.ForTest(t, redistest.Options{AppendOnly: true})
@@ -218,7 +222,7 @@ func TestFluxWhileRedisIsKilled(t *testing.T) {
 	sea := buildSea(t)
 	for _, delivery := range []string{"at-least", "exactly"} {
 		t.Run(delivery, func(t *testing.T) {
-			r := redistest.ForTest(t, redistest.Options{AppendOnly: true})
+			r := redistest.ForTest(t, fsync)
 			pipe := filepath.Join(t.TempDir(), "p")
 			flux := start(t, sea, "flux", pipe, "news", "--broker", r.URL(), "--delivery", delivery)
 			rnd := rand.New(rand.NewPCG(1, 2))
@@ -254,7 +258,7 @@ func TestFluxWhileRedisIsKilled(t *testing.T) {
 // it is back.
 func TestFluxWaitsForRedis(t *testing.T) {
 	sea := buildSea(t)
-	r := redistest.ForTest(t, redistest.Options{AppendOnly: true})
+	r := redistest.ForTest(t, fsync)
 	pipe := filepath.Join(t.TempDir(), "p")
 	flux := start(t, sea, "flux", pipe, "news", "--broker", r.URL(), "--buffer", "64KiB")
 	if err := os.WriteFile(pipe, []byte("first\n"), 0); err != nil {
@@ -307,7 +311,7 @@ func TestFluxWaitsForRedis(t *testing.T) {
 // once and in order, and the reader sees neither an end nor an error.
 func TestTapWhileRedisIsKilled(t *testing.T) {
 	sea := buildSea(t)
-	r := redistest.ForTest(t, redistest.Options{AppendOnly: true})
+	r := redistest.ForTest(t, fsync)
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "p")
 	const n, parts = 100_000, 5
