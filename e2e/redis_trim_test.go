@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -133,11 +135,8 @@ func idOf(q seastreamer.Seq) string { return fmt.Sprintf("%d-%d", q.Hi, q.Lo) }
 // fault removes something.
 func (m *trimmed) fault() {
 	t, left := m.t, len(m.all)-m.alive
-	if m.done == nil {
-		m.done = map[string]int{}
-	}
 	kind := []string{"XTRIM MINID", "XTRIM MAXLEN", "XADD MAXLEN", "DEL", "XDEL"}[m.rnd.IntN(5)]
-	m.done[kind]++
+	m.count(kind)
 	switch kind {
 	case "XTRIM MINID":
 		to := m.alive + m.rnd.IntN(left+1)
@@ -193,12 +192,18 @@ func (m *trimmed) look() {
 	m.t.Fatalf("%s was never added", first)
 }
 
+// count counts what was done.
+func (m *trimmed) count(kind string) {
+	if m.done == nil {
+		m.done = map[string]int{}
+	}
+	m.done[kind]++
+}
+
 func (m *trimmed) said() string {
 	var all []string
-	for _, kind := range []string{"XTRIM MINID", "XTRIM MAXLEN", "XADD MAXLEN", "DEL", "XDEL"} {
-		if n := m.done[kind]; n > 0 {
-			all = append(all, fmt.Sprintf("%d %s", n, kind))
-		}
+	for _, kind := range slices.Sorted(maps.Keys(m.done)) {
+		all = append(all, fmt.Sprintf("%d %s", m.done[kind], kind))
 	}
 	return strings.Join(all, ", ")
 }
