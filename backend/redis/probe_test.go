@@ -262,3 +262,27 @@ func FuzzInfo(f *testing.F) {
 		}
 	})
 }
+
+// TestLeastRights: the rights that the package's page lists are enough to be
+// connected, to find a stream and to write.
+func TestLeastRights(t *testing.T) {
+	const rights = "on >bobs ~* +exists +@stream +@connection +@transaction"
+	s := redistest.ForTest(t, redistest.Options{Users: map[string]string{"bob": rights}})
+	c := open(t, strings.Replace(s.URL(), "//", "//bob:bobs@", 1), Options{})
+	if err := add(t.Context(), c, "s", "x"); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Bounds(t.Context(), []string{"s"}); err != nil {
+		t.Error(err)
+	}
+	many := redistest.ClusterForTest(t, redistest.Options{Users: map[string]string{"bob": rights + " +cluster|slots +cluster|shards"}})
+	c = open(t, strings.Replace(many.URL(), "//", "//bob:bobs@", 1), Options{})
+	for _, key := range []string{"a", "b", "c"} {
+		if err := add(t.Context(), c, key, "x"); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := c.Bounds(t.Context(), []string{"a", "b", "c"}); err != nil {
+		t.Error(err)
+	}
+}
