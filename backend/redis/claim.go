@@ -20,10 +20,13 @@ type pending struct {
 }
 
 // pendingOf reads what XPENDING lists.
-func pendingOf(a rueidis.RedisResult) ([]pending, error) {
-	list, err := a.ToArray()
+func pendingOf(m rueidis.RedisMessage, err error) ([]pending, error) {
 	if err != nil {
 		return nil, err
+	}
+	list, err := m.ToArray()
+	if err != nil {
+		return nil, errReply
 	}
 	all := make([]pending, len(list))
 	for i := range list {
@@ -71,7 +74,7 @@ func (l *groupLane) recover(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			own, err := pendingOf(answers[0])
+			own, err := pendingOf(answers[0].ToMessage())
 			if err != nil {
 				return l.failed(p, err)
 			}
@@ -159,7 +162,7 @@ func (l *groupLane) takeNacked(ctx context.Context, rc rueidis.Client, p *post, 
 	var take []pending
 	m.mu.Lock()
 	for i, id := range ids {
-		found, e := pendingOf(answers[i])
+		found, e := pendingOf(answers[i].ToMessage())
 		switch {
 		case e != nil:
 			err = e
@@ -243,9 +246,7 @@ func (l *groupLane) take(ctx context.Context, rc rueidis.Client, p *post, entrie
 	if b.Len() > 0 {
 		found = append(found, parcel{d: p.hold(b, now)})
 	}
-	if len(found) > 0 {
-		m.putLocked(found...)
-	}
+	l.put(found)
 	return nil
 }
 
@@ -273,7 +274,7 @@ func (l *groupLane) lost(ctx context.Context, rc rueidis.Client, p *post, ids []
 		if err != nil {
 			return nil, err
 		}
-		has, err := pendingOf(answers[2*i+1])
+		has, err := pendingOf(answers[2*i+1].ToMessage())
 		if err != nil {
 			return nil, err
 		}
@@ -326,14 +327,14 @@ func (l *groupLane) claim(ctx context.Context) error {
 	var looks []look
 	now := time.Now()
 	for i, p := range posts {
-		s, err := summaryOf(answers[i], m.name)
+		s, err := summaryOf(answers[i].ToMessage())
 		if err != nil {
 			return l.failed(p, err)
 		}
 		m.mu.Lock()
 		holding := int64(p.holding(now))
 		m.mu.Unlock()
-		if s.count > 0 && (s.count > s.own || s.own > holding) {
+		if own := s.of[m.name]; s.count > own || own > holding {
 			looks = append(looks, p.looks(&s)...)
 		}
 	}
@@ -343,21 +344,23 @@ func (l *groupLane) claim(ctx context.Context) error {
 // A summary is what XPENDING says of a group.
 type summary struct {
 	count     int64
-	own       int64 // of the member's own
 	low, high driver.Seq
-	consumers int // that have any
+	of        map[string]int64 // those of each consumer that has any
 }
 
-func summaryOf(a rueidis.RedisResult, name string) (s summary, err error) {
-	list, err := a.ToArray()
+func summaryOf(m rueidis.RedisMessage, err error) (s summary, _ error) {
 	if err != nil {
 		return s, err
 	}
-	if len(list) != 4 {
+	list, err := m.ToArray()
+	if err != nil || len(list) != 4 {
 		return s, errReply
 	}
-	if s.count, err = list[0].AsInt64(); err != nil || s.count == 0 {
-		return s, err
+	if s.count, err = list[0].AsInt64(); err != nil || s.count < 0 {
+		return s, errReply
+	}
+	if s.count == 0 {
+		return s, nil
 	}
 	low, _ := list[1].ToString()
 	high, _ := list[2].ToString()
@@ -368,13 +371,21 @@ func summaryOf(a rueidis.RedisResult, name string) (s summary, err error) {
 	if err != nil || !ok1 || !ok2 {
 		return s, errReply
 	}
-	s.consumers = len(all)
+	if len(all) == 0 || s.high.Less(s.low) {
+		return s, errReply
+	}
+	s.of = make(map[string]int64, len(all))
 	for i := range all {
-		if c, err := all[i].ToArray(); err == nil && len(c) == 2 {
-			if who, _ := c[0].ToString(); who == name {
-				s.own, _ = c[1].AsInt64()
-			}
+		c, err := all[i].ToArray()
+		if err != nil || len(c) != 2 {
+			return s, errReply
 		}
+		who, err1 := c[0].ToString()
+		n, err2 := c[1].AsInt64()
+		if err1 != nil || err2 != nil {
+			return s, errReply
+		}
+		s.of[who] = n
 	}
 	return s, nil
 }
@@ -397,7 +408,7 @@ const (
 )
 
 func (p *post) looks(s *summary) []look {
-	most := min(mostLooked, max(allLooked/int64(s.consumers), leastLooked))
+	most := min(mostLooked, max(allLooked/int64(len(s.of)), leastLooked))
 	if s.count <= most {
 		return []look{{p, "-", "+"}}
 	}
@@ -434,7 +445,7 @@ func (l *groupLane) lookAt(ctx context.Context, rc rueidis.Client, looks []look)
 	}
 	now := time.Now()
 	for i, k := range looks {
-		idle, err := pendingOf(answers[i])
+		idle, err := pendingOf(answers[i].ToMessage())
 		if err != nil {
 			return l.failed(k.post, err)
 		}

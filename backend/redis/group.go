@@ -212,18 +212,18 @@ func (m *member) createGroups(ctx context.Context, rc rueidis.Client, posts []*p
 	}
 	results := make([]created, len(posts))
 	for i, a := range answers {
-		results[i] = createdBy(a)
+		results[i] = createdBy(a.ToMessage())
 	}
 	return results, nil
 }
 
-func createdBy(a rueidis.RedisResult) (r created) {
-	list, err := a.ToArray()
+func createdBy(m rueidis.RedisMessage, err error) (r created) {
 	if err != nil {
 		return created{err: err}
 	}
 	bad := created{err: errReply}
-	if len(list) < 2 {
+	list, err := m.ToArray()
+	if err != nil || len(list) < 2 {
 		return bad
 	}
 	n, err := list[0].AsInt64()
@@ -380,14 +380,8 @@ func (m *member) take(into []driver.Batch) ([]driver.Batch, error) {
 	return into, nil
 }
 
-// put queues what a lane has read.
-func (m *member) put(ps ...parcel) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.putLocked(ps...)
-}
-
-func (m *member) putLocked(ps ...parcel) {
+// put queues what was read. It is called with mu held.
+func (m *member) put(ps []parcel) {
 	m.queue = append(m.queue, ps...)
 	m.wanted = false
 	notify(m.arrived)

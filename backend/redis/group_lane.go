@@ -30,6 +30,7 @@ type groupLane struct {
 	ended   time.Time // when the last read did
 	told    time.Time // when err was set last
 	blind   bool      // we may not look for what was trimmed
+	brought bool      // this step has something for Fetch
 	resting int       // failures in a row, other than the waiter's
 
 	// Guarded by the member's mu.
@@ -64,6 +65,14 @@ func (l *groupLane) expect(due time.Time) {
 		if due.Before(l.until) {
 			l.w.wake()
 		}
+	}
+}
+
+// put queues what was found. It is called with the member's mu held.
+func (l *groupLane) put(found []parcel) {
+	if len(found) > 0 {
+		l.brought = true
+		l.m.put(found)
 	}
 }
 
@@ -120,18 +129,15 @@ func (l *groupLane) rest() {
 // work is one step: what is ours already, then what others have left, then what
 // is new. It ends as soon as there is something for Fetch.
 func (l *groupLane) work() error {
-	m := l.m
-	ctx := m.life
+	ctx := l.m.life
+	l.brought = false
 	for _, step := range []func(context.Context) error{l.recover, l.takeDue, l.claim} {
 		if err := step(ctx); isNoGroup(err) {
 			return l.repair(ctx)
 		} else if err != nil {
 			return err
 		}
-		m.mu.Lock()
-		enough := !m.wanted
-		m.mu.Unlock()
-		if enough {
+		if l.brought {
 			return nil
 		}
 	}
@@ -144,11 +150,11 @@ func (l *groupLane) work() error {
 		// The answer may be on its way to nobody: what it has is pending for
 		// us. And the server may go on for a while to answer a connection that
 		// is dead for us.
-		m.mu.Lock()
+		l.m.mu.Lock()
 		for _, p := range l.posts {
 			p.orphans, p.again = true, time.Now().Add(blockFor+time.Second)
 		}
-		m.mu.Unlock()
+		l.m.mu.Unlock()
 	}
 	return err
 }
@@ -239,9 +245,9 @@ func (l *groupLane) read(ctx context.Context) error {
 		found = append(found, l.missed(p, answers[i])...)
 	}
 	if err := answers[len(check)].Error(); err != nil && !rueidis.IsRedisNil(err) {
-		if len(found) > 0 {
-			l.m.put(found...)
-		}
+		l.m.mu.Lock()
+		l.put(found)
+		l.m.mu.Unlock()
 		if isNoGroup(err) {
 			return err
 		}
@@ -381,9 +387,7 @@ func (l *groupLane) took(posts []*post, count int, r rueidis.RedisResult, found 
 		found = append(found, parcel{d: p.hold(b, now)})
 		return nil
 	})
-	if len(found) > 0 {
-		m.putLocked(found...)
-	}
+	l.put(found)
 	if err != nil {
 		return &driver.Error{Kind: driver.ErrInvalid, Err: err}
 	}

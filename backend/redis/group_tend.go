@@ -245,7 +245,7 @@ func (l *groupLane) mend(ctx context.Context, posts []*post) (mended bool, err e
 			return mended, m.c.keyFailure("", p.shard, p.key, r.err)
 		case r.made:
 			mended = true
-			m.putLocked(parcel{gap: &driver.GapError{Shard: p.shard, From: p.last.Succ(), To: r.front, Cause: driver.GapRecreated}})
+			l.put([]parcel{{gap: &driver.GapError{Shard: p.shard, From: p.last.Succ(), To: r.front, Cause: driver.GapRecreated}}})
 			p.away, p.last = false, driver.Seq{}
 			p.forget()
 		case p.away || r.last.Less(p.last): // another member has made it

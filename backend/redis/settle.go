@@ -185,7 +185,10 @@ func (m *member) carryOut(ctx context.Context, orders []*order) error {
 	}
 	m.mu.Unlock()
 	for p, ids := range doubtful {
-		m.put(m.gaps(ctx, rc, p, ids)...)
+		gaps := m.gaps(ctx, rc, p, ids)
+		m.mu.Lock()
+		m.put(gaps)
+		m.mu.Unlock()
 	}
 	return failed
 }
