@@ -157,6 +157,7 @@ func (m *trimmed) fault() {
 	case "DEL":
 		m.s.Call(t, 1, "DEL", "news")
 		m.gone(len(m.all))
+		time.Sleep(2 * time.Millisecond) // in the same millisecond the same ids would come again
 	case "XDEL":
 		for range 1 + m.rnd.IntN(5) {
 			q := m.all[m.alive+m.rnd.IntN(left)]
