@@ -10,8 +10,8 @@ import (
 )
 
 // Delivered says how far a group has handed out each shard: everything below
-// has been delivered to one of its members, done or not. A shard that the group
-// has not begun is left out.
+// has been delivered to one of its members, done or not. A shard on which there
+// is no such group is left out.
 //
 // It is reached through As as interface{ Delivered(context.Context, string,
 // []string) (map[driver.Shard]driver.Seq, error) }.
@@ -41,11 +41,11 @@ func (c *client) Delivered(ctx context.Context, group string, streams []string) 
 			}
 			for i, a := range answers {
 				sh := driver.Shard{Stream: l.stream, Index: shards[i]}
-				last, begun, err := lastDelivered(a, group)
+				last, exists, err := lastDelivered(a, group)
 				if err != nil {
 					return nil, c.keyFailure("", sh, c.key(&l, sh.Index), err)
 				}
-				if begun {
+				if exists {
 					m[sh] = last.Succ()
 				}
 			}
@@ -55,7 +55,7 @@ func (c *client) Delivered(ctx context.Context, group string, streams []string) 
 }
 
 // lastDelivered finds a group's last-delivered-id in what XINFO GROUPS answers.
-func lastDelivered(r rueidis.RedisResult, group string) (last driver.Seq, begun bool, err error) {
+func lastDelivered(r rueidis.RedisResult, group string) (last driver.Seq, exists bool, err error) {
 	groups, err := r.ToArray()
 	if err != nil {
 		return last, false, err
@@ -72,7 +72,7 @@ func lastDelivered(r rueidis.RedisResult, group string) (last driver.Seq, begun 
 		if !ok {
 			return last, false, fmt.Errorf("XINFO GROUPS: %q is no entry id", info["last-delivered-id"])
 		}
-		return last, !last.IsZero(), nil
+		return last, true, nil
 	}
 	return last, false, nil
 }

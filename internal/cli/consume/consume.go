@@ -102,6 +102,7 @@ func run(parent context.Context, o *Options) (err error) {
 	if err != nil {
 		return stopped(ctx, err)
 	}
+	o.Receive.GoesOn(ctx, o.f.IO, s, u.Streams)
 	c, err := open(ctx, s, plan.Config)
 	if err != nil {
 		return stopped(ctx, factory.Reader(err, u.Streams))

@@ -15,6 +15,7 @@ import (
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
 	"github.com/seastreamer/seastreamer/internal/cli/position"
 	"github.com/seastreamer/seastreamer/internal/frame"
+	"github.com/seastreamer/seastreamer/internal/iostreams"
 )
 
 // Options are the flags that say what is read and how it is shown.
@@ -28,6 +29,7 @@ type Options struct {
 	Output    string // text, json
 	Frame     string
 
+	fromSet     bool
 	from, until position.Spec
 	shards      []int32
 	kind        frame.Kind
@@ -55,6 +57,7 @@ func (o *Options) Check(set func(flag string) bool, now time.Time) (err error) {
 	if o.from, err = position.Parse(o.From, now); err != nil {
 		return exit.Usagef("", "--from: %v", err)
 	}
+	o.fromSet = set("from")
 	if o.Until != "" {
 		if o.until, err = position.Parse(o.Until, now); err != nil {
 			return exit.Usagef("", "--until: %v", err)
@@ -147,6 +150,31 @@ func (o *Options) Plan(ctx context.Context, s *ss.Streamer, streams []string, by
 		}
 	}
 	return p, nil
+}
+
+// GoesOn says that --from is not looked at, since the group is there already,
+// where nobody would expect otherwise: a group that keeps a verdict per message
+// has no position that a member could move. It is no error, so that the same
+// command may be started again and again.
+func (o *Options) GoesOn(ctx context.Context, io *iostreams.Streams, s *ss.Streamer, streams []string) {
+	if o.Group == "" || !o.fromSet {
+		return
+	}
+	d, ok := ss.As[Deliverer](s)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, factory.ConnectTimeout)
+	defer cancel()
+	if at, err := d.Delivered(ctx, o.Group, streams); err == nil && len(at) > 0 {
+		io.Notice("group %s goes on where it stopped: --from %s is for one that begins (redis-cli XGROUP SETID moves it)", o.Group, o.From)
+	}
+}
+
+// A Deliverer is a client of a backend whose groups hand out messages. It says
+// how far a group has handed them out, for each shard that it has begun.
+type Deliverer interface {
+	Delivered(ctx context.Context, group string, streams []string) (map[ss.Shard]ss.Seq, error)
 }
 
 // counter counts messages where the backend can.

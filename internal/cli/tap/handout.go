@@ -5,6 +5,7 @@ import (
 	"time"
 
 	ss "github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/internal/cli/receive"
 )
 
 const (
@@ -32,9 +33,7 @@ type handout struct {
 
 func newHandout(s *ss.Streamer, cfg *ss.ConsumerConfig) *handout {
 	h := &handout{s: s}
-	d, ok := ss.As[interface {
-		Delivered(context.Context, string, []string) (map[ss.Shard]ss.Seq, error)
-	}](s)
+	d, ok := ss.As[receive.Deliverer](s)
 	if ok {
 		h.delivered = func(ctx context.Context) (map[ss.Shard]ss.Seq, error) {
 			return d.Delivered(ctx, cfg.Group, cfg.Streams)

@@ -228,6 +228,7 @@ func (t *tap) open(ctx context.Context, gaps *receive.Gaps) (err error) {
 		if plan, err = o.Receive.Plan(ctx, t.s, t.u.Streams, ss.Earliest); err != nil {
 			return err
 		}
+		o.Receive.GoesOn(ctx, o.f.IO, t.s, t.u.Streams)
 		plan.Config.CommitEvery, plan.Config.MaxBytes = commitEvery, prefetch
 		opening, cancel := context.WithTimeout(ctx, factory.ConnectTimeout)
 		defer cancel()
