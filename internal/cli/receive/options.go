@@ -172,8 +172,9 @@ func (o *Options) GoesOn(ctx context.Context, io *iostreams.Streams, s *ss.Strea
 }
 
 // A Deliverer is a client of a backend whose groups hand out messages. It says
-// how far a group has handed them out, for each shard that it has begun.
-type Deliverer interface {
+// how far a group has handed them out, for each shard that it has begun. (An
+// alias, since backends know the interface by what it has and not by name.)
+type Deliverer = interface {
 	Delivered(ctx context.Context, group string, streams []string) (map[ss.Shard]ss.Seq, error)
 }
 
