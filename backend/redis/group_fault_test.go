@@ -1,0 +1,365 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/internal/redistest"
+)
+
+// A crew is a group whose members come and go while somebody writes. Each
+// message is acknowledged by whoever gets it, some after having been nacked.
+type crew struct {
+	t       *testing.T
+	url     string
+	streams []string
+
+	mu   sync.Mutex
+	seen map[string]int
+	more chan struct{} // closed when there is nothing more to come
+	all  sync.WaitGroup
+}
+
+func newCrew(t *testing.T, url string, streams ...string) *crew {
+	return &crew{t: t, url: with(url, "ack_timeout=1s"), streams: streams, seen: map[string]int{}, more: make(chan struct{})}
+}
+
+// work has a member read until all is done, or until it dies.
+func (w *crew) work(die <-chan struct{}) {
+	c := open(w.t, w.url, Options{})
+	w.all.Go(func() {
+		var m driver.Consumer
+		for {
+			var err error
+			if m, err = c.Consumer(w.t.Context(), driver.ConsumerConfig{Group: "g", Streams: w.streams, Start: driver.Earliest}); err == nil {
+				break
+			} else if !errors.Is(err, driver.ErrUnavailable) {
+				w.t.Error(err)
+				return
+			}
+		}
+		mate := &mate{member: m.(*member), t: w.t}
+		for n := 0; ; n++ {
+			select {
+			case <-die:
+				mate.die()
+				return
+			case <-w.more:
+				mate.leaveGroup()
+				return
+			default:
+			}
+			ctx, cancel := context.WithTimeout(w.t.Context(), 100*time.Millisecond)
+			batches, err := m.Fetch(ctx, nil)
+			cancel()
+			var gap *driver.GapError
+			if errors.As(err, &gap) {
+				w.t.Errorf("%v", gap)
+			} else if err != nil && !errors.Is(err, driver.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
+				w.t.Errorf("Fetch: %v", err)
+				return
+			}
+			w.settle(mate, batches, n)
+		}
+	})
+}
+
+func (w *crew) settle(m *mate, batches []driver.Batch, n int) {
+	var all []driver.Settlement
+	for _, b := range batches {
+		for i := range b.Len() {
+			s := driver.Settlement{Batch: b, From: i, To: i + 1}
+			if (n+i)%17 == 0 && b.Attempt(i) == 1 {
+				s.Verdict = driver.VerdictNack
+			} else {
+				w.mu.Lock()
+				w.seen[string(b.Value(i))]++
+				w.mu.Unlock()
+			}
+			all = append(all, s)
+		}
+	}
+	for end := time.Now().Add(10 * time.Second); len(all) > 0; time.Sleep(10 * time.Millisecond) {
+		err := m.Settle(w.t.Context(), all)
+		if err == nil || time.Now().After(end) {
+			return
+		}
+		if !errors.Is(err, driver.ErrUnavailable) {
+			w.t.Errorf("Settle: %v", err)
+			return
+		}
+	}
+}
+
+// wait waits until all messages have been seen, and ends the crew.
+func (w *crew) wait(sent []string) {
+	w.t.Helper()
+	missing := 0
+	for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		missing = 0
+		w.mu.Lock()
+		for _, v := range sent {
+			if w.seen[v] == 0 {
+				missing++
+			}
+		}
+		w.mu.Unlock()
+		if missing == 0 {
+			break
+		}
+	}
+	close(w.more)
+	w.all.Wait()
+	twice := 0
+	for v, n := range w.seen {
+		if n > 1 {
+			twice++
+		}
+		if !slices.Contains(sent, v) {
+			w.t.Errorf("message %q was not sent", v)
+		}
+	}
+	if missing > 0 {
+		w.t.Errorf("%d of %d messages have not come", missing, len(sent))
+	}
+	w.t.Logf("%d messages, %d of them more than once", len(sent), twice)
+}
+
+// write writes n messages to the keys in turn, each until a server has
+// acknowledged it: some may be there twice.
+func (w *crew) write(c *client, prefix string, keys []string, n int) (sent []string) {
+	w.t.Helper()
+	for i := range n {
+		v := fmt.Sprintf("%s-%d", prefix, i)
+		sent = append(sent, v)
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			rc, err := c.connect(w.t.Context())
+			if err == nil {
+				var answers []rueidis.RedisResult
+				if answers, err = c.ask(w.t.Context(), rc, rc.B().Xadd().Key(keys[i%len(keys)]).Id("*").FieldValue().FieldValue("msg", v).Build()); err == nil {
+					err = answers[0].Error()
+				}
+			}
+			if err == nil {
+				break
+			}
+			if time.Now().After(end) {
+				w.t.Error(err)
+				return sent
+			}
+		}
+	}
+	return sent
+}
+
+// pendingNowhere checks that nothing of the group is pending.
+func (w *crew) pendingNowhere(c *client, keys ...string) {
+	w.t.Helper()
+	for _, k := range keys {
+		rc, err := c.connect(w.t.Context())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		s, err := summaryOf(rc.Do(w.t.Context(), rc.B().Xpending().Key(k).Group("g").Build()).ToMessage())
+		if err != nil || s.count != 0 {
+			w.t.Errorf("%s: %d entries are pending, %v", k, s.count, err)
+		}
+	}
+}
+
+// TestMembersAndAServerThatDies: the server is killed and comes back with its
+// append-only file, and a member dies as well. Nothing is lost.
+func TestMembersAndAServerThatDies(t *testing.T) {
+	s := redistest.ForTest(t, redistest.Options{AppendOnly: true})
+	c := open(t, s.URL(), Options{})
+	run(t, c, "XADD", "s", "1-0", "msg", "first")
+	w := newCrew(t, s.URL(), "s")
+	w.work(nil)
+	w.work(nil)
+	die := make(chan struct{})
+	w.work(die)
+	sent := []string{"first"}
+	for round := range 3 {
+		written := make(chan []string)
+		go func() { written <- w.write(c, fmt.Sprint(round), []string{"s"}, 1500) }()
+		w.until(fmt.Sprintf("%d-500", round))
+		s.Kill(1)
+		if err := s.Restart(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		sent = append(sent, <-written...)
+		if round == 0 {
+			close(die)
+			w.work(nil)
+		}
+	}
+	w.wait(sent)
+	w.pendingNowhere(c, "s")
+}
+
+// until waits until a message has come.
+func (w *crew) until(v string) {
+	w.t.Helper()
+	until(w.t, "message "+v, func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.seen[v] > 0
+	})
+}
+
+// TestMembersInACluster: shards in many slots, a hand-over, a member that dies.
+func TestMembersInACluster(t *testing.T) {
+	s := redistest.ClusterForTest(t, redistest.Options{})
+	c := open(t, s.URL(), Options{})
+	keys := make([]string, 8)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("s:%d", i)
+		run(t, c, "XADD", keys[i], "1-0", "msg", fmt.Sprint("first", i))
+	}
+	w := newCrew(t, s.URL(), "s")
+	w.work(nil)
+	die := make(chan struct{})
+	w.work(die)
+	written := make(chan []string)
+	go func() { written <- w.write(c, "a", keys, 4000) }()
+	w.until("a-1000")
+	close(die)
+	if _, err := s.Failover(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
+	w.work(nil)
+	sent := <-written
+	for i := range keys {
+		sent = append(sent, fmt.Sprint("first", i))
+	}
+	w.wait(sent)
+	w.pendingNowhere(c, keys...)
+}
+
+// TestMembersBehindSentinel: the master hands over, and then dies.
+func TestMembersBehindSentinel(t *testing.T) {
+	s := redistest.SentinelForTest(t, redistest.Options{})
+	c := open(t, s.URL(), Options{})
+	run(t, c, "XADD", "s", "1-0", "msg", "first")
+	w := newCrew(t, s.URL(), "s")
+	w.work(nil)
+	w.work(nil)
+	sent := []string{"first"}
+	w.until("first")
+	master, err := s.Failover(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent = append(sent, w.write(c, "a", []string{"s"}, 200)...)
+	w.until("a-199")
+	// A master that dies takes what it has not told its replicas. What is
+	// written afterwards is all there.
+	s.Kill(master)
+	sent = append(sent, w.write(c, "b", []string{"s"}, 200)...)
+	w.wait(sent)
+}
+
+// TestAServerThatIsSilent: Close does not wait for it.
+func TestAServerThatIsSilent(t *testing.T) {
+	s := redistest.ForTest(t, redistest.Options{})
+	c := open(t, s.URL(), Options{})
+	addNumbers(t, s, "s", "1")
+	w := newMate(t, c, "g", "s")
+	w.wants("1 1")
+	if err := s.Pause(1); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Continue(1)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if err := w.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("Close took %v", d)
+	}
+}
+
+// TestManyShards: a thousand shards cost a member little while nothing comes,
+// and all of them are read.
+func TestManyShards(t *testing.T) {
+	s := redistest.ForTest(t, redistest.Options{})
+	c := open(t, with(s.URL(), "discover_every=1m"), Options{})
+	const n = 1000
+	cmds := make([][]string, n)
+	for i := range cmds {
+		cmds[i] = []string{"XADD", fmt.Sprintf("s:%d", i), "1-0", "msg", fmt.Sprint(i)}
+	}
+	if _, err := s.Pipe(1, cmds...); err != nil {
+		t.Fatal(err)
+	}
+	w := newMate(t, c, "g", "s")
+	w.until("all", func() bool { return len(w.got) == n })
+	w.verdict(driver.VerdictAck, 0, w.got...)
+	w.got = nil
+	for i := range cmds {
+		cmds[i][2] = "*"
+		cmds[i] = append(cmds[i][:1:1], fmt.Sprintf("s:%d", i%10), "*", "msg", fmt.Sprint(i))
+	}
+	if _, err := s.Pipe(1, cmds...); err != nil {
+		t.Fatal(err)
+	}
+	w.until("all", func() bool { return len(w.got) == n })
+	w.verdict(driver.VerdictAck, 0, w.got...)
+	w.got = nil
+	w.quiet(time.Second)
+	before := commands(t, s)
+	w.quiet(3 * time.Second)
+	// One look at each shard's pending entries a second.
+	if got := commands(t, s) - before; got > 6*n {
+		t.Errorf("%d commands in three seconds", got)
+	}
+}
+
+// TestUnwantedGoesBack: what was read and nobody has asked for since is given
+// to others before the time-out has passed, and does not count as an attempt.
+func TestUnwantedGoesBack(t *testing.T) {
+	s := redistest.ForTest(t, redistest.Options{})
+	c := open(t, with(s.URL(), "ack_timeout=3s"), Options{})
+	addNumbers(t, s, "s", "1")
+	a := newMate(t, c, "g", "s")
+	a.wants("1 1")
+	b := newMate(t, c, "g", "s")
+	addNumbers(t, s, "s", "2")
+	a.mu.Lock()
+	a.wanted = true // as a Fetch has it that is about to end
+	a.mu.Unlock()
+	notify(a.lanes[0].poke)
+	until(t, "something is read", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.queue) > 0
+	})
+	began := time.Now()
+	b.wants("2 1")
+	if d := time.Since(began); d > 3*time.Second {
+		t.Errorf("it came after %v", d)
+	}
+}
+
+// TestWithoutScripts: a user who may not run scripts is told what is missing.
+func TestWithoutScripts(t *testing.T) {
+	s, _ := single(t)
+	addNumbers(t, s, "s", "1")
+	s.Call(t, 1, "ACL", "SETUSER", "some", "on", ">secret", "~*", "+@all", "-eval")
+	u := strings.Replace(s.URL(), "://", "://some:secret@", 1)
+	c := open(t, u, Options{})
+	if _, err := c.Consumer(t.Context(), driver.ConsumerConfig{Group: "g", Streams: []string{"s"}}); !errors.Is(err, driver.ErrDenied) || !strings.Contains(err.Error(), "eval") {
+		t.Errorf("got %v", err)
+	}
+}
