@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -67,4 +68,40 @@ func TestScriptsOnRedis(t *testing.T) {
 		p.Files = append(p.Files, filepath.Join("testdata/script", name+".txtar"))
 	}
 	testscript.Run(t, p)
+}
+
+// TLS, a user whose password is in a file, and several --broker.
+func TestRedisSecured(t *testing.T) {
+	dir := t.TempDir()
+	r := redistest.ForTest(t, redistest.Options{ClientCerts: true, Password: "other", Users: map[string]string{"me": "on >" + canary + " ~news ~news:* +@all"}})
+	password := filepath.Join(dir, "password")
+	if err := os.WriteFile(password, []byte(canary+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ca, cert, key := r.Files()
+	broker := strings.Replace(r.URL(), "://", "://me@", 1) + "?password_file=" + password + "&ca_file=" + ca + "&cert_file=" + cert + "&key_file=" + key
+	for _, args := range [][]string{{"produce", "news"}, {"consume", "news", "--from", "start", "--until", "end"}} {
+		code, out, errs := sea(t, dir, "secret news\n", append(append([]string{"streamer"}, args...), "--broker", broker, "-v")...)
+		if code != 0 || args[0] == "consume" && out != "secret news\n" || strings.Contains(errs, canary) || strings.Contains(errs, "warning") {
+			t.Errorf("%v: %d %q %s", args, code, out, errs)
+		}
+	}
+	// In the URL it works too, with a warning.
+	broker = strings.Replace(r.URL(), "://", "://me:"+canary+"@", 1) + "?ca_file=" + ca + "&cert_file=" + cert + "&key_file=" + key
+	code, _, errs := sea(t, dir, "x\n", "streamer", "produce", "news", "--broker", broker)
+	if code != 0 || strings.Count(errs, "the password on the command line can be seen") != 1 || strings.Contains(errs, canary) {
+		t.Errorf("%d %s", code, errs)
+	}
+	// Without a certificate, and with a file that others can read.
+	code, _, errs = sea(t, dir, "x\n", "streamer", "produce", "news", "--broker", r.URL()+"?ca_file="+ca)
+	if code != 4 || !strings.Contains(onlyLine(t, errs), "cert_file") {
+		t.Errorf("without a certificate: %d %s", code, errs)
+	}
+	if err := os.Chmod(password, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, _, errs = sea(t, dir, "x\n", "streamer", "produce", "news", "--broker", "rediss://me@"+r.Addr(1)+"?password_file="+password)
+	if code != 2 || !strings.Contains(onlyLine(t, errs), "chmod 600") {
+		t.Errorf("a file for all: %d %s", code, errs)
+	}
 }

@@ -53,17 +53,17 @@ func (s *Sender) flight(rec *ss.Record, b *frame.Block) *flight {
 	f, _ := s.again.flights.Get().(*flight)
 	if f == nil {
 		f = &flight{}
-		f.done = func(_ ss.Receipt, err error) { s.landed(f, err) }
+		f.done = func(r ss.Receipt, err error) { s.landed(f, r, err) }
 	}
 	f.rec, f.b, f.sent = *rec, b, 1
 	return f
 }
 
 // landed is the callback of a flight.
-func (s *Sender) landed(f *flight, err error) {
+func (s *Sender) landed(f *flight, r ss.Receipt, err error) {
 	switch {
 	case err == nil:
-		s.acked.Add(1)
+		s.written(r)
 	case errors.Is(err, ss.ErrUnknown) && f.sent < maxTries && s.again.life.Err() == nil:
 		f.err = err
 		f.sent++

@@ -30,6 +30,7 @@ type Sender struct {
 
 	sent, acked, failed, unknown, bad atomic.Int64
 	bytes                             atomic.Int64 // of the records sent
+	class                             atomic.Int32 // the least of the receipts' classes, plus 1; 0 is none yet
 	stop                              atomic.Bool  // a record failed, and that ends it
 
 	mu    sync.Mutex
@@ -46,9 +47,9 @@ func New(io *iostreams.Streams, p *ss.Producer, f ss.Features, o *Options) *Send
 	s.again.life, s.again.end = context.WithCancel(context.Background())
 	s.pool = frame.NewPool(func(b *frame.Block) {
 		// Once per block: the callback of every record in it.
-		b.Done = func(_ ss.Receipt, err error) {
+		b.Done = func(r ss.Receipt, err error) {
 			if err == nil {
-				s.acked.Add(1)
+				s.written(r)
 			} else {
 				s.fail(err)
 			}
@@ -56,6 +57,27 @@ func New(io *iostreams.Streams, p *ss.Producer, f ss.Features, o *Options) *Send
 		}
 	})
 	return s
+}
+
+// written notes a receipt. The least of what records survive is what may be
+// said of them all; a backend seldom changes its mind, so this only loads.
+func (s *Sender) written(r ss.Receipt) {
+	s.acked.Add(1)
+	for c := int32(r.Class) + 1; ; {
+		had := s.class.Load()
+		if had != 0 && had <= c || s.class.CompareAndSwap(had, c) {
+			return
+		}
+	}
+}
+
+// survives is what the acknowledged records survive, in brackets.
+func (s *Sender) survives() string {
+	c := s.class.Load()
+	if c == 0 {
+		return ""
+	}
+	return " (" + ss.Class(c-1).String() + ")" //nolint:gosec // from a Class
 }
 
 // fail notes that a record was not written, or may not have been.
@@ -281,7 +303,7 @@ func (s *Sender) Summary() string {
 	s.mu.Lock()
 	st := s.left
 	s.mu.Unlock()
-	parts := []string{fmt.Sprintf("%s sent, %s acknowledged, %s", iostreams.Thousands(s.sent.Load()), iostreams.Thousands(s.acked.Load()), iostreams.Bytes(s.bytes.Load()))}
+	parts := []string{fmt.Sprintf("%s sent, %s acknowledged%s, %s", iostreams.Thousands(s.sent.Load()), iostreams.Thousands(s.acked.Load()), s.survives(), iostreams.Bytes(s.bytes.Load()))}
 	for _, p := range []struct {
 		n    int64
 		text string
