@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -617,5 +618,55 @@ func TestLargeAndSmall(t *testing.T) {
 	}
 	if len(r.got) != want {
 		t.Errorf("got %d, want %d", len(r.got), want)
+	}
+}
+
+// TestMigratingSlotReader reads a stream that keeps one entry, so that each
+// read has to be looked at, while its slot moves from node to node.
+func TestMigratingSlotReader(t *testing.T) {
+	s := redistest.ClusterForTest(t, redistest.Options{})
+	c := open(t, s.URL(), Options{DiscoverEvery: 200 * time.Millisecond})
+	const key = "k"
+	from, err := s.Master(int(slot(key)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc, err := c.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	var r *sink
+	step := func() {
+		t.Helper()
+		for range 3 {
+			n++
+			until(t, "a write", func() bool {
+				return rc.Do(t.Context(), rc.B().Arbitrary("XADD").Keys(key).Args("MAXLEN", "1", fmt.Sprintf("%d-0", n), "msg", "x").Build()).Error() == nil
+			})
+			if r == nil {
+				r = consume(t, c, earliest)
+			}
+			r.wants(fmt.Sprintf("%d-0", n))
+		}
+	}
+	step()
+	num := strconv.Itoa(int(slot(key)))
+	id := func(n int) string { return s.Call(t, n, "CLUSTER", "MYID") }
+	for range 3 {
+		to := from%3 + 1
+		s.Call(t, to, "CLUSTER", "SETSLOT", num, "IMPORTING", id(from))
+		s.Call(t, from, "CLUSTER", "SETSLOT", num, "MIGRATING", id(to))
+		step()
+		host, port, err := net.SplitHostPort(s.Addr(to))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Call(t, from, "MIGRATE", host, port, "", "0", "5000", "KEYS", key)
+		step() // by ASK
+		s.Call(t, to, "CLUSTER", "SETSLOT", num, "NODE", id(to))
+		s.Call(t, from, "CLUSTER", "SETSLOT", num, "NODE", id(to))
+		step() // by MOVED
+		from = to
 	}
 }
