@@ -101,8 +101,13 @@ func (c *client) options() rueidis.ClientOption {
 		AlwaysPipelining: true,
 		// Each slot that is read has a connection, and others wait for theirs
 		// for ever where there are no more to be had.
-		BlockingPoolSize:  1 << 20,
-		ForceSingleClient: c.unix, // the other nodes of a cluster have no socket here
+		BlockingPoolSize: 1 << 20,
+		// Each of them has its own buffers, which are a megabyte and more by
+		// default.
+		ReadBufferEachConn:  128 << 10,
+		WriteBufferEachConn: 32 << 10,
+		RingScaleEachConn:   8,
+		ForceSingleClient:   c.unix, // the other nodes of a cluster have no socket here
 		ClusterOption: rueidis.ClusterOption{
 			MaxMovedRedirections:  16, // a cluster that sends us in circles
 			ShardsRefreshInterval: 15 * time.Second,
