@@ -86,7 +86,7 @@ func harness(t *testing.T, s *redistest.Servers) drivertest.Harness {
 			s.Call(t, node(t, key), "XTRIM", key, "MINID", idText(before))
 		},
 		Foreign: []string{
-			"github.com/seastreamer/seastreamer/internal/redistest.(*node).wait",
+			"github.com/seastreamer/seastreamer/internal/testserver.(*Process).Start.func1",
 			// Two that sleep, and end, also where rueidis's client was closed.
 			"github.com/redis/rueidis.(*call).DelayDo.func1",
 			"github.com/redis/rueidis.(*clusterClient)._refresh.func2",
