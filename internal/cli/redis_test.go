@@ -92,9 +92,11 @@ func TestRedisSecured(t *testing.T) {
 	if code != 0 || strings.Count(errs, "the password on the command line can be seen") != 1 || strings.Contains(errs, canary) {
 		t.Errorf("%d %s", code, errs)
 	}
-	// Without a certificate, and with a file that others can read.
+	// Without a certificate, and with a file that others can read. The server
+	// says why it closes the connection (4) unless that is overtaken by the
+	// close itself (3).
 	code, _, errs = sea(t, dir, "x\n", "streamer", "produce", "news", "--broker", r.URL()+"?ca_file="+ca)
-	if code != 4 || !strings.Contains(onlyLine(t, errs), "cert_file") {
+	if code != 3 && code != 4 || !strings.Contains(onlyLine(t, errs), "cert_file") {
 		t.Errorf("without a certificate: %d %s", code, errs)
 	}
 	if err := os.Chmod(password, 0o644); err != nil {
