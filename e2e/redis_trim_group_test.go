@@ -110,11 +110,11 @@ func TestRedisTrimUnderTheGroup(t *testing.T) {
 		}
 	}
 	for _, gap := range g.gaps {
-		any := false
+		missed := false
 		for _, q := range m.all {
-			any = any || (m.lost[q] || m.deleted[q]) && !q.Less(gap.From) && q.Less(gap.To)
+			missed = missed || (m.lost[q] || m.deleted[q]) && !q.Less(gap.From) && q.Less(gap.To)
 		}
-		if !any {
+		if !missed {
 			idle++
 		}
 	}
