@@ -108,6 +108,20 @@ func (l *ledger) since(then time.Time) (silent int) {
 	return silent
 }
 
+// oneSince is one of these streams.
+func (l *ledger) oneSince(then time.Time) string {
+	for _, name := range l.names {
+		a := l.streams[name]
+		a.mu.Lock()
+		silent := !a.lastAck.After(then)
+		a.mu.Unlock()
+		if silent {
+			return name
+		}
+	}
+	return ""
+}
+
 // sums are the ledger in numbers.
 type sums struct {
 	sent, acked, unknown, notWritten, unresolved int

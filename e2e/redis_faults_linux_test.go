@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -120,8 +120,13 @@ func (f *faults) goesOn(then time.Time) time.Duration {
 			return took
 		}
 		if took > 20*time.Second {
-			stacks := make([]byte, 1<<20)
-			f.t.Fatalf("%d streams have had no acknowledgement for %v although all is well\n%s", silent, took, stacks[:runtime.Stack(stacks, true)])
+			var stacks strings.Builder
+			_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+			for _, l := range f.loads {
+				s := l.sums()
+				f.t.Logf("%s: %d in flight, %d of its streams silent, for instance %s; %+v", l.class, l.inFlight.Load(), l.since(then), l.oneSince(then), s)
+			}
+			f.t.Fatalf("%d streams have had no acknowledgement for %v although all is well\n%s\n%s", silent, took, stacks.String(), f.state())
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
