@@ -118,7 +118,7 @@ func TestProgressOnTerminal(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
 	}
-	if got := s.text(); !strings.Contains(got, "\r\x1b[Kfile://") || !strings.Contains(got, "slow: 2 sent, 2 acknowledged, 6 B") {
+	if got := s.text(); !strings.Contains(got, "\r\x1b[Kfile://") || !strings.Contains(got, "slow: 2 sent, 2 acknowledged (process), 6 B") {
 		t.Errorf("the screen got %q", got)
 	}
 }
