@@ -46,6 +46,55 @@
 // takes the first message whose time is t or later. A message whose own time is
 // more than a minute later than its arrival is not found by it.
 //
+// # Groups
+//
+// A group of consumers is a consumer group of Redis with the group's name, in
+// each shard; the first member makes it, at Start. Its members share the
+// messages, and the server keeps a note of each message that is out: who has
+// it, since when, and how often it was delivered, which is its Attempt. A
+// message that has no verdict within AckTimeout is taken by another member, or
+// the same one; so is what was nacked, when its time has come, and what was
+// returned. Members look for such messages about once a second, less often at
+// the far ones where hundreds of thousands are out, and for what they have
+// nacked themselves when it is due. In a cluster a member has one connection
+// for each slot that its shards are in, on a server one for all.
+//
+//   - A delay of a nack that is longer than AckTimeout lasts only while its
+//     member does: when that is closed or dies, AckTimeout is what is left.
+//   - An acknowledgement that comes too late counts, also when another member
+//     has the message by then: it was processed, and is not delivered again.
+//     Other verdicts that come too late do nothing.
+//   - Attempt counts deliveries by the server, also one whose answer was lost
+//     on its way. What was lost on its way is delivered at once when the
+//     connection is there again, and nothing is delivered twice by that.
+//   - Without Options.Consumer each member has a name of its own, which begins
+//     with sea-, and is deleted when it leaves with nothing pending. Other
+//     members delete what is left of those that were not heard of for an hour.
+//     A consumer that has something pending is never deleted, as Redis would
+//     forget that, too. With Options.Consumer a member begins with what its
+//     predecessor of the same name had in hand, at once, also where that was
+//     nacked with a delay.
+//   - Messages that were trimmed or deleted while they were out are a gap when
+//     somebody is to have them again, and are acknowledged. Those of one look
+//     are one gap where nothing that exists lies between them; what of it was
+//     acknowledged before is not missing. An entry that was trimmed cannot be
+//     extended: where that takes longer than AckTimeout another member reports
+//     it missing though it may still be acknowledged.
+//   - Messages that were trimmed before any member has read them are one gap
+//     for the whole group, from Redis 7.0. It is noticed when a member opens,
+//     when it reads again after a pause, and while it lags behind, ten times a
+//     second; not what comes and goes in one transaction under a member that
+//     waits. Where Redis does not know how many entries the group has read,
+//     which XINFO GROUPS shows as entries-read, there is no such gap: that is
+//     so for a group made in the middle of a stream until it has come to the
+//     end once, and after XDEL ahead of the group.
+//   - A group that was destroyed, or that the server has lost as a replica may
+//     that became the master, is made anew at the first entry, never at the
+//     end: messages come twice rather than not at all. The member that does it
+//     has a gap of cause recreated. A stream that was deleted is waited for,
+//     and treated the same when it is there again; no member makes it.
+//   - A shard that appears later is read from its start.
+//
 // # When a server is away
 //
 // Opening does not need a live server, so that a program can start before it.

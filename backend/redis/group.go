@@ -25,9 +25,10 @@ const memberPrefix = "sea-"
 // Nothing is assigned, generations are 0, and there is no Seek.
 //
 // It has one lane on a server, and one per slot in a cluster
-// (group_lane.go), each a goroutine that reads only while somebody waits in
-// Fetch: what a member has and nobody wants it keeps from others. Another
-// goroutine (group_tend.go) looks after what has to happen without that.
+// (group_lane.go), each a goroutine that reads while somebody waits in Fetch,
+// and one answer ahead of that where a shard is known to have more: what a
+// member has and nobody wants it keeps from others. Another goroutine
+// (group_tend.go) looks after what has to happen without that.
 type member struct {
 	c       *client
 	conf    driver.ConsumerConfig
@@ -48,6 +49,7 @@ type member struct {
 	mu      sync.Mutex
 	begun   bool // goroutines run, since the first Fetch
 	wanted  bool // Fetch waits
+	ahead   bool // Fetch has just returned something: a lane with more may read it before it is asked for
 	layouts map[string]*layout
 	posts   map[driver.Shard]*post
 	lanes   []*groupLane
@@ -325,6 +327,13 @@ func (m *member) Fetch(ctx context.Context, into []driver.Batch) ([]driver.Batch
 		into, err = m.take(into)
 		m.wanted = err == nil && len(into) == had
 		wanted, lanes := m.wanted, m.lanes
+		if m.ahead = len(into) > had; m.ahead {
+			for _, l := range lanes {
+				if l.more {
+					notify(l.poke)
+				}
+			}
+		}
 		m.mu.Unlock()
 		if !wanted {
 			return into, err
@@ -383,7 +392,7 @@ func (m *member) take(into []driver.Batch) ([]driver.Batch, error) {
 // put queues what was read. It is called with mu held.
 func (m *member) put(ps []parcel) {
 	m.queue = append(m.queue, ps...)
-	m.wanted = false
+	m.wanted, m.ahead = false, false
 	notify(m.arrived)
 }
 

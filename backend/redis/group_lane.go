@@ -36,6 +36,7 @@ type groupLane struct {
 	// Guarded by the member's mu.
 	posts []*post
 	due   time.Time // the earliest delay of a nack, about; zero is none
+	more  bool      // the last read brought as much as it might from some shard
 	until time.Time // when the command that waits at the server returns by itself
 	err   error     // to be told by Fetch, once
 }
@@ -81,7 +82,7 @@ func (l *groupLane) run() {
 	m := l.m
 	for !m.isClosing() {
 		m.mu.Lock()
-		wanted := m.wanted
+		wanted := m.wanted || m.ahead && l.more
 		m.mu.Unlock()
 		if !wanted {
 			select {
@@ -206,20 +207,17 @@ func (l *groupLane) read(ctx context.Context) error {
 	}
 	check := l.unchecked(posts)
 	block := time.Duration(0)
+	l.m.mu.Lock()
+	wait = wait && l.m.wanted
 	if wait {
-		l.m.mu.Lock()
 		until := l.pass
 		if !l.due.IsZero() && l.due.Before(until) {
 			until = l.due
 		}
 		block = min(max(time.Until(until), time.Millisecond), blockFor)
 		l.until = time.Now().Add(block)
-		wanted := l.m.wanted
-		l.m.mu.Unlock()
-		if !wanted {
-			return nil
-		}
 	}
+	l.m.mu.Unlock()
 	began := time.Now()
 	within := max(deadAfter, l.m.c.o.RequestTimeout)
 	if wait {
@@ -348,6 +346,7 @@ func (l *groupLane) took(posts []*post, count int, r rueidis.RedisResult, found 
 	next := 0
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	l.more = false
 	err = eachStream(reply, func(key string, entries []rueidis.RedisMessage) error {
 		n := 0
 		for posts[(next+n)%len(posts)].key != key {
@@ -362,6 +361,7 @@ func (l *groupLane) took(posts []*post, count int, r rueidis.RedisResult, found 
 			return err
 		}
 		p.full = b.Len() >= count
+		l.more = l.more || p.full
 		for _, id := range gone {
 			found = append(found, parcel{gap: &driver.GapError{Shard: p.shard, From: id, To: id.Succ(), Cause: driver.GapTrimmed}})
 		}

@@ -137,9 +137,21 @@ func (o *order) add(d *delivery, from, to int) {
 		o.text = make([]byte, 0, (to-from)*18)
 		o.ids = make([]string, 0, to-from)
 	}
+	// Many entries are of the same millisecond: its digits are copied. Where
+	// text grows, the ids so far stay in the old array.
+	var ms uint64
+	var digits string
 	for i := from; i < to; i++ {
+		id := d.ids[i]
 		n := len(o.text)
-		o.text = appendID(o.text, d.ids[i]) // where it grows, the ids so far stay in the old array
+		if digits == "" || id.Hi != ms {
+			o.text = strconv.AppendUint(o.text, id.Hi, 10)
+			o.text = append(o.text, '-')
+			ms, digits = id.Hi, borrowed(o.text[n:])
+		} else {
+			o.text = append(o.text, digits...)
+		}
+		o.text = strconv.AppendUint(o.text, id.Lo, 10)
 		o.ids = append(o.ids, borrowed(o.text[n:]))
 	}
 }
