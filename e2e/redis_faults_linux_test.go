@@ -292,8 +292,8 @@ func (f *faults) verdict(seed uint64, replicated *load) {
 			name, sum.sent, sum.acked, sum.unknown, sum.notWritten, sum.unresolved)
 		c.check(sum.acked*10 > sum.sent*9, "%s: %d of %d were acknowledged, more than 90 %%", name, sum.acked, sum.sent)
 		limit := 10 * time.Second
-		if name == "replicated(2)" {
-			limit += lasts // nothing can be acknowledged while one of three is gone
+		if l == replicated {
+			limit += lasts // it cannot be had while one of those that have to have it is gone
 		}
 		c.check(sum.stall <= limit, "%s: no stream went without an acknowledgement for more than %v, the longest was %v: %s",
 			name, limit, sum.stall.Round(time.Millisecond), sum.stallOf)
