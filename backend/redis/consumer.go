@@ -148,7 +148,7 @@ func (m *reader) Fetch(ctx context.Context, into []driver.Batch) ([]driver.Batch
 		into, found, err = m.take(into)
 		m.mu.Unlock()
 		if found != nil {
-			err = m.tell(ctx, found)
+			err = found.tell()
 		}
 		if err != nil || len(into) > had {
 			return into, err
@@ -220,34 +220,11 @@ func (m *reader) hungry() {
 	}
 }
 
-// tell turns a finding into the gap that Fetch returns. A stream whose numbers
-// come again is assigned anew, so that what becomes of its old messages has no
-// effect. One that was made anew with higher numbers is not: with a new
-// generation the core would drop what it has fetched and not delivered yet,
-// which lies before the gap.
-func (m *reader) tell(ctx context.Context, it *item) error {
-	cur, gap := it.cur, &driver.GapError{Shard: it.cur.shard, From: it.from, To: it.finding.to, Cause: it.finding.cause}
-	if !it.finding.anew || !gap.To.Less(gap.From) {
-		return gap
-	}
-	m.events.Lock()
-	defer m.events.Unlock()
-	if m.isClosing() {
-		return errReaderClosed
-	}
-	gen, from, err := m.conf.Assigned(ctx, []driver.Position{{Shard: cur.shard, Next: gap.To}})
-	if err != nil {
-		m.fail(err)
-		return err
-	}
-	m.mu.Lock()
-	cur.gen, cur.sought = gen, false
-	m.mu.Unlock()
-	if err := m.override(ctx, gen, from); err != nil {
-		return err
-	}
-	cur.lane.wake()
-	return gap
+// tell turns a finding into the gap that Fetch returns. Also where a stream's
+// numbers come again it stays in its generation: with a new one the core would
+// drop what it has fetched and not delivered yet, which lies before the gap.
+func (it *item) tell() error {
+	return &driver.GapError{Shard: it.cur.shard, From: it.from, To: it.finding.to, Cause: it.finding.cause}
 }
 
 // fail ends the consumer.

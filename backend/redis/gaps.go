@@ -202,7 +202,7 @@ func (p *place) saw(s *sight) {
 type finding struct {
 	cause driver.GapCause
 	to    driver.Seq
-	anew  bool // the stream is another: its numbers may come again
+	anew  bool // the stream is another: its numbers may come again, below from
 }
 
 // judge says what is missing at a place whose witness may be gone, by what was seen
