@@ -17,7 +17,7 @@ import (
 //
 // The query is cut off first; the streams are what follows the last slash of
 // the rest; what precedes it are the nodes, or one path where the scheme is
-// file or ends in +unix. User information is given once and shared by all
+// file or ends in +unix or +file. User information is given once and shared by all
 // nodes. Nodes, streams and paths are percent-decoded. net/url knows neither
 // several nodes nor several streams, hence this type.
 type URL struct {
@@ -48,7 +48,9 @@ func (u URL) Broker() URL {
 }
 
 // isPath reports whether URLs of the scheme have one path in place of hosts.
-func isPath(scheme string) bool { return scheme == "file" || strings.HasSuffix(scheme, "+unix") }
+func isPath(scheme string) bool {
+	return scheme == "file" || strings.HasSuffix(scheme, "+unix") || strings.HasSuffix(scheme, "+file")
+}
 
 func parse(s string, streams bool) (URL, error) {
 	var u URL

@@ -21,6 +21,7 @@ func TestParseURL(t *testing.T) {
 		{"REDIS://h/", "redis", []string{"h"}, nil, "redis://h"},
 		{"redis://h", "redis", []string{"h"}, nil, "redis://h"},
 		{"redis://[::1]:6379/x?db=1", "redis", []string{"[::1]:6379"}, []string{"x"}, "redis://[::1]:6379/x?db=1"},
+		{"sqlite+file:///var/lib/news.db/news", "sqlite+file", []string{"/var/lib/news.db"}, []string{"news"}, "sqlite+file:///var/lib/news.db/news"},
 		{"redis+unix:///run/redis.sock/news", "redis+unix", []string{"/run/redis.sock"}, []string{"news"}, "redis+unix:///run/redis.sock/news"},
 		{"file:///a/b", "file", []string{"/a"}, []string{"b"}, "file:///a/b"},
 		{"file://./dir/x.ss/a,b", "file", []string{"./dir/x.ss"}, []string{"a", "b"}, "file://./dir/x.ss/a,b"},
