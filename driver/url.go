@@ -17,9 +17,9 @@ import (
 //
 // The query is cut off first; the streams are what follows the last slash of
 // the rest; what precedes it are the nodes, or one path where the scheme is
-// file or ends in +unix or +file. User information is given once and shared by all
-// nodes. Nodes, streams and paths are percent-decoded. net/url knows neither
-// several nodes nor several streams, hence this type.
+// file or ends in +unix or +file. User information is given once and shared by
+// all nodes. Nodes, streams and paths are percent-decoded. net/url knows
+// neither several nodes nor several streams, hence this type.
 type URL struct {
 	Scheme  string        // lower case
 	User    *url.Userinfo // nil where there is none; its String reveals the password
