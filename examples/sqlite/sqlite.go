@@ -127,7 +127,7 @@ func (p *producer) Produce(ctx context.Context, rec driver.Record, done func(dri
 func (p *producer) write(rec driver.Record) (driver.Receipt, error) {
 	op := "send to " + rec.Stream
 	r := driver.Receipt{Shard: driver.Shard{Stream: rec.Stream}, Time: time.UnixMicro(rec.Time.UnixMicro()), Class: driver.ClassProcess}
-	headers, _ := json.Marshal(rec.Headers) // of strings and bytes, which cannot fail
+	headers, _ := json.Marshal(rec.Headers) //nolint:errchkjson // strings and bytes cannot fail
 	tx, err := p.db.BeginTx(p.ctx, nil)
 	if err != nil {
 		return r, fail(p.ctx, op, err)
@@ -237,7 +237,7 @@ func (c *consumer) read(ctx context.Context, b batch, into []driver.Batch) ([]dr
 	if err != nil {
 		return into, fail(ctx, op, err)
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // rows.Err says it
 	for b.bytes < cmp.Or(c.MaxBytes, 1<<20) && rows.Next() {
 		m, at, headers := driver.Record{}, sql.NullInt64{}, []byte(nil)
 		err = rows.Scan(&to.Lo, &at, &m.Key, &m.Value, &headers)
