@@ -49,7 +49,7 @@ type member struct {
 	mu      sync.Mutex
 	begun   bool // goroutines run, since the first Fetch
 	wanted  bool // Fetch waits
-	ahead   bool // Fetch has just returned something: a lane with more may read it before it is asked for
+	ahead   bool // Fetch returns something now: a lane with more may read it before it is asked for
 	layouts map[string]*layout
 	posts   map[driver.Shard]*post
 	lanes   []*groupLane
@@ -392,7 +392,7 @@ func (m *member) take(into []driver.Batch) ([]driver.Batch, error) {
 // put queues what was read. It is called with mu held.
 func (m *member) put(ps []parcel) {
 	m.queue = append(m.queue, ps...)
-	m.wanted, m.ahead = false, false
+	m.wanted, m.ahead = false, m.wanted // who waits takes this, and may have the next on its way meanwhile
 	notify(m.arrived)
 }
 
