@@ -43,6 +43,7 @@ var errReply = errors.New("the reply cannot be read")
 func newBatch(o *Options, shard driver.Shard, entries []rueidis.RedisMessage) (b *batch, gone []driver.Seq, err error) {
 	b = &batch{o: o, shard: shard, ids: make([]driver.Seq, 0, len(entries)), bodies: entries[:0]}
 	var last driver.Seq
+	var read idReader
 	for i := range entries {
 		if entries[i].IsNil() {
 			continue
@@ -52,7 +53,7 @@ func newBatch(o *Options, shard driver.Shard, entries []rueidis.RedisMessage) (b
 			return nil, nil, fmt.Errorf("%w: an entry is no pair", errReply)
 		}
 		text, err := pair[0].ToString()
-		id, ok := parseID(text)
+		id, ok := read.parse(text)
 		if err != nil || !ok {
 			return nil, nil, fmt.Errorf("%w: %.50q is no entry id", errReply, text)
 		}

@@ -213,3 +213,15 @@ func TestIDs(t *testing.T) {
 		}
 	}
 }
+
+func TestIDsThatFollowEachOther(t *testing.T) {
+	var r idReader
+	for _, s := range []string{"1-0", "1-1", "1-", "1-x", "1-18446744073709551615", "1-18446744073709551616", "12-7", "1-2", "1", "", "-1", "1-2-3",
+		"18446744073709551615-18446744073709551615", "18446744073709551615-3", "18446744073709551616-3", "1700000000000-123456789012345678", "1700000000000-00"} {
+		got, ok := r.parse(s)
+		want, wantOK := parseID(s)
+		if got != want || ok != wantOK {
+			t.Errorf("%q behind others: got %v, %v, want %v, %v", s, got, ok, want, wantOK)
+		}
+	}
+}
