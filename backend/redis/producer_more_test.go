@@ -382,3 +382,11 @@ func FuzzParseReply(f *testing.F) {
 		}
 	})
 }
+
+// makeEmpty makes a stream without entries: a group that is destroyed again
+// leaves one.
+func makeEmpty(t testing.TB, s *redistest.Servers, node int, key string) {
+	t.Helper()
+	s.Call(t, node, "XGROUP", "CREATE", key, "g", "$", "MKSTREAM")
+	s.Call(t, node, "XGROUP", "DESTROY", key, "g")
+}

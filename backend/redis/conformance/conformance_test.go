@@ -1,11 +1,16 @@
-package redis
+// Package conformance_test runs the suite on real servers. It is a package of
+// its own so that it runs beside the backend's other tests: both wait more than
+// they work.
+package conformance_test
 
 import (
+	"fmt"
 	"net"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/seastreamer/seastreamer/backend/redis"
 	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/driver/drivertest"
 	"github.com/seastreamer/seastreamer/internal/redistest"
@@ -23,23 +28,23 @@ func makeEmpty(t testing.TB, s *redistest.Servers, node int, key string) {
 // append-only file.
 func TestConformance(t *testing.T) {
 	s := redistest.ForTest(t, redistest.Options{AppendOnly: true})
-	h := harness(t, s)
+	h := harness(s, false)
 	h.Restart = func(t testing.TB) {
 		s.Kill(1)
 		if err := s.Restart(t.Context(), 1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h.Stall = opens("redis://" + scripted(t, func(net.Conn) {}))
+	h.Stall = opens("redis://" + silent(t))
 	drivertest.Run(t, h)
 }
 
 func TestConformanceSentinel(t *testing.T) {
-	drivertest.Run(t, harness(t, redistest.SentinelForTest(t, redistest.Options{AppendOnly: true})))
+	drivertest.Run(t, harness(redistest.SentinelForTest(t, redistest.Options{AppendOnly: true}), false))
 }
 
 func TestConformanceCluster(t *testing.T) {
-	drivertest.Run(t, harness(t, redistest.ClusterForTest(t, redistest.Options{AppendOnly: true})))
+	drivertest.Run(t, harness(redistest.ClusterForTest(t, redistest.Options{AppendOnly: true}), true))
 }
 
 func opens(url string) func(testing.TB) driver.Driver {
@@ -48,7 +53,7 @@ func opens(url string) func(testing.TB) driver.Driver {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := OpenDriver(t.Context(), u, Options{DiscoverEvery: 200 * time.Millisecond, AckTimeout: 2 * time.Second})
+		d, err := redis.OpenDriver(t.Context(), u, redis.Options{DiscoverEvery: 200 * time.Millisecond, AckTimeout: 2 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,10 +62,14 @@ func opens(url string) func(testing.TB) driver.Driver {
 }
 
 // harness reaches servers that exist for the whole test.
-func harness(t *testing.T, s *redistest.Servers) drivertest.Harness {
+func harness(s *redistest.Servers, cluster bool) drivertest.Harness {
 	node := func(t testing.TB, key string) int {
 		t.Helper()
-		n, err := s.Master(int(slot(key)))
+		slot := 0
+		if cluster {
+			slot, _ = strconv.Atoi(s.Call(t, 1, "CLUSTER", "KEYSLOT", key))
+		}
+		n, err := s.Master(slot)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +92,7 @@ func harness(t *testing.T, s *redistest.Servers) drivertest.Harness {
 			if first := key + ":0"; s.Call(t, node(t, first), "EXISTS", first) == "1" {
 				key += ":" + strconv.Itoa(int(sh.Index))
 			}
-			s.Call(t, node(t, key), "XTRIM", key, "MINID", idText(before))
+			s.Call(t, node(t, key), "XTRIM", key, "MINID", fmt.Sprintf("%d-%d", before.Hi, before.Lo))
 		},
 		Foreign: []string{
 			"github.com/seastreamer/seastreamer/internal/testserver.(*Process).Start.func1",
@@ -93,4 +102,30 @@ func harness(t *testing.T, s *redistest.Servers) drivertest.Harness {
 			"github.com/redis/rueidis.(*clusterClient).redirectOrNew.func1",
 		},
 	}
+}
+
+// silent is the address of a server that accepts connections and says nothing.
+func silent(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conns := make(chan net.Conn, 100)
+	go func() {
+		defer close(conns)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns <- c
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		for c := range conns {
+			c.Close()
+		}
+	})
+	return l.Addr().String()
 }
