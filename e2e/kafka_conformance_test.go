@@ -44,7 +44,7 @@ func TestKafkaConformance(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		Foreign: []string{"github.com/seastreamer/seastreamer/e2e/apachekafka.(*node).wait"},
+		Foreign: []string{"github.com/seastreamer/seastreamer/internal/testserver.run"},
 		Restart: func(t testing.TB) {
 			c.Kill(1)
 			if err := c.Restart(t.Context(), 1); err != nil {

@@ -31,19 +31,7 @@ func (p *Process) Start(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = dieWithParent()
 	started := make(chan error)
 	dead := make(chan struct{})
-	// The kernel ties the child's life to the thread that started it, not to
-	// the process, so this goroutine keeps its thread to itself until the child
-	// has ended.
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // how a server ended is in its log
-			close(dead)
-		}
-	}()
+	go run(cmd, started, dead)
 	if err := <-started; err != nil {
 		return err
 	}
@@ -51,6 +39,21 @@ func (p *Process) Start(cmd *exec.Cmd) error {
 	defer p.mu.Unlock()
 	p.proc, p.dead = cmd.Process, dead
 	return nil
+}
+
+// run starts cmd and waits for its end. The kernel ties the child's life to the
+// thread that started it, not to the process, so this goroutine keeps its
+// thread to itself until the child has ended. Tests for leaked goroutines know
+// it by its name.
+func run(cmd *exec.Cmd, started chan<- error, dead chan<- struct{}) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := cmd.Start()
+	started <- err
+	if err == nil {
+		_ = cmd.Wait() // how a server ended is in its log
+		close(dead)
+	}
 }
 
 // Running is the process while it runs, or nil.

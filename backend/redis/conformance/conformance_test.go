@@ -95,7 +95,7 @@ func harness(s *redistest.Servers, cluster bool) drivertest.Harness {
 			s.Call(t, node(t, key), "XTRIM", key, "MINID", fmt.Sprintf("%d-%d", before.Hi, before.Lo))
 		},
 		Foreign: []string{
-			"github.com/seastreamer/seastreamer/internal/testserver.(*Process).Start.func1",
+			"github.com/seastreamer/seastreamer/internal/testserver.run",
 			// Two that sleep, and end, also where rueidis's client was closed.
 			"github.com/redis/rueidis.(*call).DelayDo.func1",
 			"github.com/redis/rueidis.(*clusterClient)._refresh.func2",
