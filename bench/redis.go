@@ -37,7 +37,8 @@ func redisPairs(e *environment) ([]pair, error) {
 		{name: name("produce, 1 goroutine"), goal: goal, ours: side{"seastreamer", r.produce(1, 1, 0)}, peer: side{"rueidis", r.produceRaw(1)}},
 		{name: name("produce, 4 goroutines"), goal: goal, ours: side{"seastreamer", r.produce(4, 1, 0)}, peer: side{"rueidis", r.produceRaw(4)}},
 		{name: name("produce, 4 goroutines, redis-benchmark"), goal: "≥ 0.80", ours: side{"seastreamer", r.produce(4, 1, 0)}, peer: side{"redis-benchmark -P 200 -c 4", r.redisBenchmark()}},
-		{name: name("consume"), goal: goal, ours: side{"seastreamer", r.consume(1)}, peer: side{"rueidis XREAD", r.consumeRaw()}},
+		{name: name("consume"), goal: goal, ours: side{"seastreamer", r.consume(1)}, peer: side{"rueidis XREAD, AsXRead", r.consumeParsed()}},
+		{name: name("consume, raw replies"), goal: goal, ours: side{"seastreamer", r.consume(1)}, peer: side{"rueidis XREAD, replies walked by hand", r.consumeRaw()}},
 		{name: name("group consume with acks"), goal: goal, ours: side{"seastreamer", r.group()}, peer: side{"rueidis XREADGROUP and XACK", r.groupRaw()}},
 		{name: name("produce, 8 shards"), goal: goal, ours: side{"sharded", r.produce(1, 1, 8)}, peer: side{"not sharded", r.produce(1, 1, 0)}},
 	}
@@ -281,6 +282,27 @@ func (r *redisRows) consumeRaw() func(context.Context) (figure, error) {
 			}
 			got += n
 			last = ids[n-1]
+		}
+		return nil
+	})
+}
+
+// consumeParsed has rueidis parse the entries, as a program does that wants
+// more than their values.
+func (r *redisRows) consumeParsed() func(context.Context) (figure, error) {
+	return r.raw(r.fillRaw(4), func(ctx context.Context, cl rueidis.Client) error {
+		last, size := "0", 0
+		for got := 0; got < r.n; {
+			m, err := cl.Do(ctx, cl.B().Xread().Count(redisRead).Streams().Key("bench-0").Id(last).Build()).AsXRead()
+			if err != nil {
+				return err
+			}
+			all := m["bench-0"]
+			for _, e := range all {
+				size += len(e.FieldValues["msg"])
+			}
+			got += len(all)
+			last = all[len(all)-1].ID
 		}
 		return nil
 	})
