@@ -99,12 +99,10 @@ func (c *Consumer) setAck(f Features) error {
 	if c.cfg.Group == "" {
 		return nil
 	}
-	ok := false
+	_, ok := c.d.(driver.Committer)
 	if f.Ack == driver.AckMessage {
 		c.settler, ok = c.d.(driver.Settler)
 		c.ackTimeout = f.AckTimeout
-	} else {
-		_, ok = c.d.(driver.Committer)
 	}
 	if !ok {
 		return fmt.Errorf("the driver of %s claims acknowledgement by %v and its consumer has no such method", f.Backend, f.Ack)

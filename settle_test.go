@@ -12,7 +12,6 @@ import (
 
 	"github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/backend/memory"
-	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/driver/drivertest"
 )
 
@@ -22,7 +21,7 @@ const ackTimeout = 30 * time.Second
 // notes what was settled when.
 func verdicts(t *testing.T, n int, plan drivertest.Plan) (*seastreamer.Streamer, *settled) {
 	t.Helper()
-	var d driver.Driver = memory.NewStore().Driver(memory.Options{AckTimeout: ackTimeout})
+	d := memory.NewStore().Driver(memory.Options{AckTimeout: ackTimeout})
 	if plan != nil {
 		d = drivertest.Faults(d, plan)
 	}

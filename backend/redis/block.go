@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"sync"
 	"time"
 
@@ -23,9 +22,6 @@ const (
 	// there, whatever the kernel thinks of the connection.
 	deadAfter = 3 * time.Second
 )
-
-// blockText is blockFor as an argument.
-var blockText = strconv.FormatInt(blockFor.Milliseconds(), 10)
 
 // waiter sends the commands of one goroutine that may wait at the server, over
 // a connection that nothing else uses, to the node that has its key. It opens

@@ -20,9 +20,8 @@ import (
 
 // sink reads a consumer as the core does and keeps what comes, by key.
 type sink struct {
-	t       *testing.T
-	cons    driver.Consumer
-	patient time.Duration
+	t    *testing.T
+	cons driver.Consumer
 
 	mu     sync.Mutex
 	gens   map[driver.Shard]uint64

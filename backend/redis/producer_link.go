@@ -203,7 +203,7 @@ func (l *link) write() {
 		p.mu.Lock()
 		p.recycle(c)
 		if err != nil {
-			w.Close() // the reader notices
+			_ = w.Close() // the reader notices
 		} else if l.wire == w && len(l.flying) > 0 {
 			l.expect(w)
 		}
@@ -249,7 +249,7 @@ func (l *link) connect() {
 	switch {
 	case p.dead:
 		if w != nil {
-			w.Close()
+			_ = w.Close()
 		}
 	case err == nil:
 		l.tries, l.wire = 0, w
@@ -336,7 +336,7 @@ func (l *link) evacuate(why error) {
 // stop ends the goroutines of the link. Under mu.
 func (l *link) stop() {
 	if l.wire != nil {
-		l.wire.Close()
+		_ = l.wire.Close()
 	}
 	if l.timer != nil {
 		l.timer.Stop()

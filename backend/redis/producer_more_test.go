@@ -215,7 +215,6 @@ type scriptedServer struct {
 	seen    map[string]string // id by producer and number
 	values  []string
 	repeats int
-	most    int // commands of one connection without a reply
 	synced  int // what WAITAOF answers
 	cut     func(n int) bool
 	n       int

@@ -76,7 +76,7 @@ func (p *producer) sent(c *chunk) {
 func (l *link) read(w *wire) {
 	defer l.p.work.Done()
 	n, err := l.replies(w)
-	w.Close()
+	_ = w.Close()
 	if l.p.wait != nil {
 		n = 0 // nothing of a chunk is settled before its last reply
 	}

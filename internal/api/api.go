@@ -59,6 +59,9 @@ func printPackage(out *bytes.Buffer, dir, importPath string) error {
 	if err != nil {
 		return err
 	}
+	if len(found.GoFiles) == 0 {
+		return nil // only tests
+	}
 	// Read without comments, which would be printed.
 	fset := token.NewFileSet()
 	var files []*ast.File

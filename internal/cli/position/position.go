@@ -164,7 +164,7 @@ func (s Spec) Time() (time.Time, bool) { return s.all.time, s.all.kind == at }
 
 // Ids is the position where sequence numbers are entry ids, as on Redis: a
 // plain number is the milliseconds of an id, as it is to the server.
-func (s Spec) Ids() Spec {
+func (s Spec) IDs() Spec {
 	id := func(p pos) pos {
 		if p.seq.Hi == 0 {
 			p.seq = ss.Seq{Hi: p.seq.Lo}
@@ -181,9 +181,9 @@ func (s Spec) Ids() Spec {
 	return s
 }
 
-// AreIds reports whether the sequence numbers of these shards are entry ids,
+// AreIDs reports whether the sequence numbers of these shards are entry ids,
 // which have two parts and do not count messages.
-func AreIds(bounds map[ss.Shard]ss.Bound) bool {
+func AreIDs(bounds map[ss.Shard]ss.Bound) bool {
 	for _, b := range bounds {
 		if b.Next.Hi != 0 {
 			return true

@@ -96,7 +96,7 @@ func TestIds(t *testing.T) {
 	a, b := ss.Shard{Stream: "s"}, ss.Shard{Stream: "s", Index: 1}
 	id := func(ms, n uint64) ss.Seq { return ss.Seq{Hi: ms, Lo: n} }
 	bounds := map[ss.Shard]ss.Bound{a: {First: id(1000, 0), Next: id(2000, 1)}, b: {}}
-	if !AreIds(bounds) || AreIds(map[ss.Shard]ss.Bound{a: {Next: ss.SeqOf(7)}}) {
+	if !AreIDs(bounds) || AreIDs(map[ss.Shard]ss.Bound{a: {Next: ss.SeqOf(7)}}) {
 		t.Error("these are ids, and those are not")
 	}
 	count := func(sh ss.Shard, n int64) (ss.Seq, error) {
@@ -118,7 +118,7 @@ func TestIds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := spec.Ids().Numbers(bounds, ss.Latest, count)
+		got, err := spec.IDs().Numbers(bounds, ss.Latest, count)
 		if d := cmp.Diff(want, got); d != "" || err != nil {
 			t.Errorf("%q: %v %s", in, err, d)
 		}
@@ -128,7 +128,7 @@ func TestIds(t *testing.T) {
 		t.Errorf("without a count: %v", err)
 	}
 	spec, _ = Parse("1700000000000", now)
-	if got, ok := spec.Ids().Start(); !ok || got != ss.From(id(1700000000000, 0)) {
+	if got, ok := spec.IDs().Start(); !ok || got != ss.From(id(1700000000000, 0)) {
 		t.Errorf("milliseconds are %v", got)
 	}
 }

@@ -115,8 +115,8 @@ func (o *Options) Plan(ctx context.Context, s *ss.Streamer, streams []string, by
 		return nil, err
 	}
 	from, until := o.from, o.until
-	if position.AreIds(bounds) {
-		from, until = from.Ids(), until.Ids()
+	if position.AreIDs(bounds) {
+		from, until = from.IDs(), until.IDs()
 	}
 	p := &Plan{Shards: len(bounds), Config: ss.ConsumerConfig{Streams: streams, Group: o.Group, Ack: ss.AckExplicit}}
 	if o.Isolation == "uncommitted" {
