@@ -341,7 +341,7 @@ func TestTapWhileRedisIsKilled(t *testing.T) {
 		for i := range n {
 			l, err := in.ReadString('\n')
 			if want := fmt.Sprintf("line %d\n", i); err != nil || l != want {
-				done <- fmt.Errorf("line %d is %q, %v", i, l, err)
+				done <- fmt.Errorf("line %d is %q: %w", i, l, err)
 				return
 			}
 			if read.Add(1)%1000 == 0 {
