@@ -39,8 +39,9 @@ type Harness struct {
 	// printed it; zero takes new ones.
 	Seed uint64
 
-	// Foreign names functions whose goroutines are the harness's own, such as
-	// one that waits for the process of a server that Restart has started.
+	// Foreign names functions whose goroutines are not the driver's to end: the
+	// harness's own, such as one that waits for the process of a server that
+	// Restart has started, or a client library's that only sleep and then end.
 	Foreign []string
 
 	// Patience is how long a case waits for what should come; zero is 20s.
@@ -70,10 +71,7 @@ func Run(t *testing.T, h Harness) {
 		h.Patience = 20 * time.Second
 	}
 	f := h.features(t)
-	mine := []goleak.Option{goleak.IgnoreCurrent()}
-	for _, f := range h.Foreign {
-		mine = append(mine, goleak.IgnoreAnyFunction(f))
-	}
+	mine := h.foreign(goleak.IgnoreCurrent())
 	var skipped []string
 	ran := 0
 	for _, c := range Cases() {
@@ -97,6 +95,14 @@ func Run(t *testing.T, h Harness) {
 	for _, s := range skipped {
 		t.Logf("does not apply: %s", s)
 	}
+}
+
+// foreign adds Foreign to what a search for goroutines ignores.
+func (h Harness) foreign(o ...goleak.Option) []goleak.Option {
+	for _, f := range h.Foreign {
+		o = append(o, goleak.IgnoreAnyFunction(f))
+	}
+	return o
 }
 
 // features asks a client what the backend can do.
