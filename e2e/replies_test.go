@@ -131,7 +131,7 @@ func TestRedisRepliesLost(t *testing.T) {
 // drops what it has already.
 func TestKafkaRepliesLost(t *testing.T) {
 	_, seed := seeded(t)
-	n := fromEnv(t, "REPLIES_SENDS", 20_000)
+	n := fromEnv(t, "REPLIES_SENDS", 2_000)
 	proxy, err := faultnet.Listen("", faultnet.Options{Seed: seed, Requests: faultnet.Kafka, Replies: faultnet.Kafka})
 	if err != nil {
 		t.Fatal(err)
