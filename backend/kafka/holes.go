@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"encoding/binary"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -46,6 +47,10 @@ func (q *quiet) settle() { q.at = time.Time{} }
 // skipHoles returns batches without messages for the shards that have a hole
 // at their end.
 func (m *consumer) skipHoles(ctx context.Context, into []driver.Batch) []driver.Batch {
+	if m.cl.BufferedFetchRecords() > 0 {
+		m.quiet.stir() // it came this moment
+		return into
+	}
 	m.mu.Lock()
 	next := map[driver.Shard]int64{}
 	for s, cur := range m.at {
@@ -152,7 +157,10 @@ func (m *consumer) probe(ctx context.Context, at map[driver.Shard]int64) map[dri
 }
 
 // emptyUpTo is the offset below which, from from on, a fetch has shown that
-// there is no record.
+// there is no record. It goes by the headers of the batches, for what there is
+// is on its way through franz-go, and to decompress it here too would keep
+// Fetch from taking it. Only a batch that from points into is looked into:
+// compaction may have left nothing behind from.
 func (m *consumer) emptyUpTo(s driver.Shard, from int64, p *kmsg.FetchResponseTopicPartition) int64 {
 	end := p.HighWatermark
 	iso := kgo.ReadUncommitted()
@@ -162,17 +170,38 @@ func (m *consumer) emptyUpTo(s driver.Shard, from int64, p *kmsg.FetchResponseTo
 	if len(p.RecordBatches) == 0 {
 		return end // and from there the broker had to wait
 	}
-	f, to := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-		KeepControlRecords: true, Offset: from, IsolationLevel: iso, Topic: s.Stream, Partition: s.Index,
-	}, p, kgo.DefaultDecompressor(), nil)
-	if f.Err != nil {
-		return from
+	for rest := p.RecordBatches; len(rest) >= batchHead; {
+		size := batchHead + int(int32(binary.BigEndian.Uint32(rest[8:])))
+		var h kmsg.RecordBatch
+		if size < batchHead || size > len(rest) || h.UnsafeReadFrom(rest[:size]) != nil || h.Magic != 2 {
+			break // cut off at the end of the answer, or older than Kafka 0.11
+		}
+		next := h.FirstOffset + int64(h.LastOffsetDelta) + 1
+		switch {
+		case next <= from:
+		case h.NumRecords == 0:
+			from = next
+		case h.FirstOffset >= from:
+			return h.FirstOffset
+		default:
+			one := *p
+			one.RecordBatches = rest[:size]
+			f, to := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+				KeepControlRecords: true, Offset: from, IsolationLevel: iso, Topic: s.Stream, Partition: s.Index,
+			}, &one, kgo.DefaultDecompressor(), nil)
+			if f.Err != nil || len(f.Records) > 0 {
+				return from
+			}
+			from = to
+		}
+		rest = rest[size:]
 	}
-	if len(f.Records) > 0 {
-		return f.Records[0].Offset // which is on its way through franz-go
-	}
-	return to
+	return from
 }
+
+// batchHead is what precedes a record batch and is not counted in its
+// length: the first offset and the length (Kafka protocol, record batch v2).
+const batchHead = 12
 
 func dedup(s []string) []string {
 	seen := map[string]bool{}
