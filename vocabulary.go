@@ -56,6 +56,7 @@ var (
 	ErrTooLarge    = driver.ErrTooLarge
 	ErrUnavailable = driver.ErrUnavailable
 	ErrUnknown     = driver.ErrUnknown
+	ErrAborted     = driver.ErrAborted
 	ErrFenced      = driver.ErrFenced
 	ErrLost        = driver.ErrLost
 )

@@ -17,6 +17,7 @@ var (
 	ErrTooLarge    = errors.New("too large")
 	ErrUnavailable = errors.New("unavailable")                 // temporary: trying again may help
 	ErrUnknown     = errors.New("outcome unknown")             // it may or may not have happened
+	ErrAborted     = errors.New("aborted")                     // none of it happened; the same may be tried again
 	ErrFenced      = errors.New("taken over by somebody else") // another owner has taken what this one held
 	ErrLost        = errors.New("lost")                        // messages or progress that should be there are gone
 )

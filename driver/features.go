@@ -62,6 +62,11 @@ type Features struct {
 	// Classes that receipts may carry, as far as is known at open.
 	Classes []Class
 	Dedup   Dedup // with ExactlyOnce
+	// UnitMessages and UnitBytes bound a unit of a Transactor that asks for
+	// nothing else; zero UnitMessages: the backend cannot be its output.
+	UnitMessages, UnitBytes int
+	// UnitShared: several owners of one name may share the shards of an input.
+	UnitShared bool
 	// MaxRecord is the largest record in bytes, key, value and headers
 	// together; zero is not known (the server decides).
 	MaxRecord int

@@ -1,0 +1,91 @@
+package driver
+
+import "context"
+
+// Atomic is a Driver on which records and named progress change in one step,
+// as input of a Transactor's output side. Features.UnitMessages is above zero
+// where it works as the backend is configured.
+type Atomic interface {
+	// Owner opens what commits units under a name. It refuses at once, with
+	// ErrUnsupported and the reason, what this backend cannot do.
+	Owner(ctx context.Context, c OwnerConfig) (Owner, error)
+}
+
+// Paired is an Atomic that can keep progress in its own consumer groups where
+// what is read and what is written are one cluster.
+type Paired interface {
+	// Pair opens both sides at once. It is ErrUnsupported where in is not of
+	// this cluster: then Consumer and Owner are opened one by one. The
+	// consumer calls c.Events as any other does.
+	Pair(ctx context.Context, in Driver, c ConsumerConfig, o OwnerConfig) (Consumer, Owner, error)
+}
+
+// OwnerConfig says whose progress it is.
+type OwnerConfig struct {
+	// Name owns the progress. It is not empty, and at most 200 bytes of
+	// letters, digits, '.', '_' and '-'.
+	Name string
+	// Shared: several live owners of one name each hold some of the shards,
+	// which a group assigns to them. A claim fences earlier owners of the
+	// shards claimed. Otherwise opening an owner and claiming its first shards
+	// fences all earlier owners of the name.
+	Shared bool
+}
+
+// An Owner commits units. Claim and Release may be called while a unit is
+// open; Begin and the Tx's own methods say who calls them. After an error that
+// is neither ErrAborted nor one of a Claim that is ErrUnavailable, the owner is
+// closed and another one opened: nothing else is done with it.
+type Owner interface {
+	// Claim takes shards of the input and returns where each of them stands.
+	// In this order: it fences the earlier owners, aborts or waits out what
+	// they left open, and only then reads the positions. A shard that has no
+	// position gets the one given in at, stored before Claim returns; a list of
+	// the name's shards, kept apart from the positions, tells that from a
+	// position that was lost, which is ErrLost and changes nothing. Claiming a
+	// shard again returns its position again.
+	Claim(ctx context.Context, at []Position) ([]Position, error)
+
+	// Release gives shards up without changing their positions.
+	Release(ctx context.Context, shards []Shard) error
+
+	// Begin opens a unit. There is one at a time.
+	Begin(ctx context.Context) (Tx, error)
+
+	// Close aborts the open unit, if there is one, and ends the owner.
+	Close(ctx context.Context) error
+}
+
+// A Tx is one unit: its records and its moves become visible together, or
+// none of them ever does, also where the process dies at any instant.
+type Tx interface {
+	// Produce takes a record into the unit, waiting only for room; it may be
+	// called by any number of goroutines. The record's bytes are borrowed until
+	// Commit or Abort returns. An error means that it was not taken. What goes
+	// wrong later is returned by Commit.
+	Produce(ctx context.Context, rec Record) error
+
+	// Commit ends the unit. It compares each move's From with the position
+	// stored and the owner with the newest one. Its error is
+	//
+	//   - nil: all of it is visible, and survives what the backend's class says,
+	//   - ErrAborted: none of it is and never will be; the same unit may be
+	//     tried again with this owner,
+	//   - ErrFenced: none of it is, and another owner holds a shard of it,
+	//   - ErrUnknown: only a new Claim can tell,
+	//   - anything else: none of it is, and trying again would not help.
+	//
+	// It returns within ctx, with ErrUnknown where it had begun.
+	Commit(ctx context.Context, moves []Move) error
+
+	// Abort ends the unit without a trace. After an error the owner is
+	// abandoned.
+	Abort(ctx context.Context) error
+}
+
+// A Move says that a shard of the input is done up to and without To. From is
+// where the owner found it, or its own last To.
+type Move struct {
+	Shard    Shard
+	From, To Seq
+}
