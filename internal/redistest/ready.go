@@ -61,7 +61,7 @@ func (s *Servers) answers(ctx context.Context, n *node) error {
 // the master, its replicas and each other.
 func (s *Servers) Ready(ctx context.Context) error {
 	return until(ctx, "not ready", func() error {
-		views := map[string]string{} // address → its master, as all say
+		views := map[string]string{} // address → its master and slots, as all say
 		for _, n := range s.nodes {
 			if !n.awake() {
 				continue
@@ -177,10 +177,13 @@ func (s *Servers) clusterReady(n *node, views map[string]string) error {
 		if o.awake() && (c.failed || !c.connected) {
 			return fmt.Errorf("it takes node %d for failed or has no link to it", o.id)
 		}
-		if master, asked := views[o.addr()]; asked && master != c.master {
-			return fmt.Errorf("others disagree about the master of node %d", o.id)
+		// A replica that has not heard of a slot's new place yet would not serve
+		// it if it were promoted now, and the cluster would stay down.
+		view := fmt.Sprint(c.master, c.slots)
+		if other, asked := views[o.addr()]; asked && view != other {
+			return fmt.Errorf("others disagree about the master of node %d or about its slots", o.id)
 		}
-		views[o.addr()] = c.master
+		views[o.addr()] = view
 	}
 	return nil
 }
