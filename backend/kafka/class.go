@@ -71,28 +71,38 @@ func (c *client) isReplicated(stream string) (bool, error) {
 			return false, nil
 		}
 	}
-	req := kmsg.NewPtrDescribeConfigsRequest()
-	r := kmsg.NewDescribeConfigsRequestResource()
-	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, stream
-	r.ConfigNames = []string{"min.insync.replicas"}
-	req.Resources = append(req.Resources, r)
-	var resp *kmsg.DescribeConfigsResponse
-	if gone := c.ask(ctx, func() { resp, err = req.RequestWith(ctx, c.cl) }); gone != nil {
-		return false, gone
-	}
+	configs, err := c.topicConfigs(ctx, stream, "min.insync.replicas")
 	if err != nil {
 		return false, err
 	}
+	n, err := strconv.Atoi(configs["min.insync.replicas"])
+	return err == nil && n >= 2, nil
+}
+
+// topicConfigs asks for some of a stream's configuration.
+func (c *client) topicConfigs(ctx context.Context, stream string, names ...string) (map[string]string, error) {
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	r := kmsg.NewDescribeConfigsRequestResource()
+	r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, stream, names
+	req.Resources = append(req.Resources, r)
+	var resp *kmsg.DescribeConfigsResponse
+	var err error
+	if gone := c.ask(ctx, func() { resp, err = req.RequestWith(ctx, c.cl) }); gone != nil {
+		return nil, gone
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
 	for _, r := range resp.Resources {
 		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-			return false, err
+			return nil, err
 		}
 		for _, config := range r.Configs {
-			if config.Name == "min.insync.replicas" && config.Value != nil {
-				n, err := strconv.Atoi(*config.Value)
-				return err == nil && n >= 2, nil
+			if config.Value != nil {
+				found[config.Name] = *config.Value
 			}
 		}
 	}
-	return false, nil
+	return found, nil
 }

@@ -48,6 +48,48 @@
 // Groups use the cooperative-sticky assignment of the classic protocol, which
 // every broker speaks, and commit only what they are told to commit.
 //
+// # Exactly once
+//
+// As the output of a Transactor a unit is one transaction, and so is its
+// progress, which is a record in it. A reader of committed messages sees all of
+// a unit or nothing; one that asks for uncommitted messages also sees what was
+// aborted. A unit may last TransactionTimeout, from its first record on; a
+// longer one is aborted by the broker and done again.
+//
+// The name of the Transactor is its transactional id, and the name with
+// "+claims" is another one, for what is written when it begins. Opening takes
+// both over: an owner that was stopped meanwhile cannot commit any more.
+//
+// Progress is kept in the topic __sea_position, which is created when it is
+// missing, unless NoAutocreate is set: 16 partitions, as many replicas as the
+// broker's default, cleanup.policy=compact, segment.bytes=1048576,
+// min.cleanable.dirty.ratio=0.01, max.compaction.lag.ms=3600000. Never change
+// the number of partitions, and never let the topic be deleted from
+// (cleanup.policy=delete): both are refused. All records of a name are in the
+// partition whose number is the FNV-1a hash, 32 bits wide, of the name modulo
+// 16. Their keys are text:
+//
+//	NAME/owner             who has claimed the name last
+//	NAME/has/STREAM/SHARD  the name has read this shard of its input
+//	NAME/at/STREAM/SHARD   where it stands there
+//
+// and their values JSON objects: v, the format's version, 1; owner, a random
+// text for each opening; who, host and process of the owner; next, the sequence
+// number up to which all is done, or in has where the shard began; unit, a
+// count. Where has is there and at is not, progress was lost and the name is
+// not claimed (ErrLost): put at back, or send a tombstone for has to begin
+// anew. Where both are gone, for instance with the topic, nobody can know. To
+// remove a name for good, send tombstones for all of its keys, has last.
+//
+// A claim reads that partition to its end and so waits for other names'
+// transactions there, at most their TransactionTimeout.
+//
+// Below the cluster feature transaction.version 2 (Apache Kafka 4.0, KIP-890)
+// all this is weaker: a request to end a transaction that was delayed in the
+// network may end a later one. A warning says so when an owner is opened. What
+// can be done about it is done: the end is never asked for twice, and after
+// every error that leaves the outcome open the session begins anew.
+//
 // # What the server must speak
 //
 // The requests ApiVersions, Metadata (v4 and later, v10 to notice a topic that
@@ -56,5 +98,7 @@
 // groups FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup,
 // OffsetFetch and OffsetCommit; SaslHandshake and SaslAuthenticate where SASL
 // is used, OffsetForLeaderEpoch to notice a truncated log. Apache Kafka has
-// them all from 2.1 on, and so has every Redpanda.
+// them all from 2.1 on, and so has every Redpanda. A Transactor also needs
+// AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit v3, EndTxn and
+// CreateTopics v4: Apache Kafka from 2.5 on.
 package kafka

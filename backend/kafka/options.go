@@ -43,6 +43,11 @@ type Options struct {
 	DeliveryTimeout time.Duration // [delivery_timeout] for a record to be acknowledged; zero is 2m
 	SessionTimeout  time.Duration // [session_timeout] after which a silent member of a group is given up; zero is 45s
 	MetadataAge     time.Duration // [metadata_age] after which new shards are looked for; zero is 15s
+	// TransactionTimeout [transaction_timeout] bounds a unit of a Transactor,
+	// from its first record to its commit; zero is 10s. Readers of what a job
+	// wrote wait as long after it died, and so does a job that shares its
+	// partition of __sea_position.
+	TransactionTimeout time.Duration
 
 	// MaxRecord [max_record] bounds key, value and headers of a record; zero
 	// is 1,000,000 bytes. Batches are up to 48,576 bytes larger, which the
@@ -95,6 +100,7 @@ func (o Options) merged(u driver.URL) (Options, error) {
 	o.DeliveryTimeout = q.Duration("delivery_timeout", o.DeliveryTimeout)
 	o.SessionTimeout = q.Duration("session_timeout", o.SessionTimeout)
 	o.MetadataAge = q.Duration("metadata_age", o.MetadataAge)
+	o.TransactionTimeout = q.Duration("transaction_timeout", o.TransactionTimeout)
 	o.MaxRecord = int(q.Size("max_record", int64(o.MaxRecord)))
 	o.MaxBatch = int(q.Size("max_batch", int64(o.MaxBatch)))
 	o.NoAutocreate = q.Bool("no_autocreate", o.NoAutocreate)
@@ -122,6 +128,7 @@ func (o *Options) fill() {
 		{&o.DeliveryTimeout, 2 * time.Minute},
 		{&o.SessionTimeout, 45 * time.Second},
 		{&o.MetadataAge, 15 * time.Second},
+		{&o.TransactionTimeout, 10 * time.Second},
 	} {
 		if *d.at == 0 {
 			*d.at = d.zero
@@ -178,6 +185,7 @@ func (o *Options) check() error {
 		{"delivery_timeout", o.DeliveryTimeout, 100 * time.Millisecond, 24 * time.Hour},
 		{"session_timeout", o.SessionTimeout, time.Second, 30 * time.Minute},
 		{"metadata_age", o.MetadataAge, 100 * time.Millisecond, time.Hour},
+		{"transaction_timeout", o.TransactionTimeout, time.Second, 15 * time.Minute},
 	} {
 		if d.d < d.from || d.d > d.to {
 			return fmt.Errorf("%s: %v to %v is wanted", d.name, d.from, d.to)

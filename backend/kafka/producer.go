@@ -63,6 +63,16 @@ type run struct {
 
 // Producer opens a producer. It does not talk to a broker.
 func (c *client) Producer(_ context.Context, pc driver.ProducerConfig) (driver.Producer, error) {
+	p, err := c.newProducer(pc, kgo.AllowIdempotentProduceCancellation())
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// newProducer opens a producer. How its records in flight end is for the
+// caller to say, with acked.
+func (c *client) newProducer(pc driver.ProducerConfig, acked ...kgo.Opt) (*producer, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -96,7 +106,7 @@ func (c *client) Producer(_ context.Context, pc driver.ProducerConfig) (driver.P
 		// for its broker for ever; with it the delivery time-out ends the wait
 		// and the session begins anew, so that nothing that comes later is
 		// taken for a repeat.
-		opts = append(opts, kgo.RequiredAcks(kgo.AllISRAcks()), kgo.AllowIdempotentProduceCancellation())
+		opts = append(append(opts, kgo.RequiredAcks(kgo.AllISRAcks())), acked...)
 	} else {
 		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite(), kgo.RecordRetries(0))
 	}

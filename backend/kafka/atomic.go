@@ -1,0 +1,282 @@
+package kafka
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// How large a unit is where a Transactor does not say: larger ones are not
+// faster, and take longer to do again.
+const (
+	unitMessages = 50_000
+	unitBytes    = 16 << 20
+)
+
+var _ driver.Atomic = (*client)(nil)
+
+// Owner opens an owner whose positions are records of __sea_position.
+func (c *client) Owner(ctx context.Context, oc driver.OwnerConfig) (driver.Owner, error) {
+	if oc.Shared {
+		return nil, driver.Errorf(errors.ErrUnsupported, "", "several owners of %q cannot share an input that is not of the same Kafka cluster: one transactional id has one owner", oc.Name)
+	}
+	o, err := c.newOwner(ctx, oc)
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// owner is the newest of a name. It has two transactional ids, and claims both
+// before anything else: that of the name for units, and another one for what
+// Claim writes, which may be while a unit is open.
+type owner struct {
+	c      *client
+	name   string
+	me     string // random, in the records that this owner writes
+	who    string // host and process, for people
+	group  *group // where the positions are offsets of a group, else nil
+	units  *transactional
+	claims *transactional
+	log    driver.Shard // where the records of the name are
+
+	claiming sync.Mutex // held by Claim
+	claimed  bool       // both ids; under claiming
+	marked   bool       // the owner's record is written; under claiming
+
+	mu     sync.Mutex
+	at     map[driver.Shard]driver.Seq // what was claimed, and where it stands
+	open   *unit
+	nunits uint64
+	pause  pause
+	dead   error // after an error that left open what became of a unit
+}
+
+func (c *client) newOwner(ctx context.Context, oc driver.OwnerConfig) (*owner, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	within, cancel := c.within(ctx)
+	defer cancel()
+	version, err := c.transactionVersion(within)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.needPositions(within); err != nil {
+		return nil, err
+	}
+	c.warnTransactions(version)
+	host, _ := os.Hostname()
+	o := &owner{c: c, name: oc.Name, me: rand.Text(), who: fmt.Sprintf("process %d on %s", os.Getpid(), host), log: positionShard(oc.Name), at: map[driver.Shard]driver.Seq{}, pause: newPause()}
+	if o.units, err = c.transactional(oc.Name, version); err != nil {
+		return nil, err
+	}
+	if o.claims, err = c.transactional(oc.Name+"+claims", version); err != nil {
+		_ = o.units.Close(ctx)
+		return nil, err
+	}
+	return o, nil
+}
+
+// Claim fences earlier owners, the first time; then it reads.
+func (o *owner) Claim(ctx context.Context, at []driver.Position) ([]driver.Position, error) {
+	o.claiming.Lock()
+	defer o.claiming.Unlock()
+	if err := o.alive(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.c.o.DeliveryTimeout)
+	defer cancel()
+	// Both ids first: what earlier owners left open is aborted then, and
+	// nothing of theirs can be committed any more. Were a position read before,
+	// one that was being committed might still change it.
+	if !o.claimed {
+		for _, t := range []*transactional{o.units, o.claims} {
+			if err := t.claim(ctx); err != nil {
+				return nil, err
+			}
+		}
+		o.claimed = true
+	}
+	// Then the record that tells a fenced owner by whom, so that it soon knows.
+	if !o.marked {
+		v := positionValue{Owner: o.me, Who: o.who}
+		if err := o.claims.run(ctx, []*kgo.Record{o.record(ownerKey(o.name), v)}, nil); err != nil {
+			return nil, o.claimFailed(ctx, err)
+		}
+		o.marked = true
+	}
+	found, fresh, err := o.find(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	if len(fresh) > 0 {
+		if err := o.start(ctx, fresh); err != nil {
+			return nil, o.claimFailed(ctx, err)
+		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, p := range found {
+		o.at[p.Shard] = p.Next
+	}
+	return found, nil
+}
+
+// find says where shards stand, and which of them have no position and get the
+// one given.
+func (o *owner) find(ctx context.Context, at []driver.Position) (found, fresh []driver.Position, err error) {
+	st, err := o.c.readStanding(ctx, o.name, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	if st.owner.Owner != o.me {
+		return nil, nil, o.taken(st)
+	}
+	var offsets map[driver.Shard]int64
+	if o.group != nil {
+		if offsets, err = o.group.fetch(ctx, at); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, p := range at {
+		v, ok := st.position(p.Shard)
+		if o.group != nil {
+			var n int64
+			n, ok = offsets[p.Shard]
+			v.Next = seq(n)
+		}
+		_, listed := st.listed(p.Shard)
+		switch {
+		case ok:
+			p.Next = v.Next
+		case listed:
+			return nil, nil, &driver.Error{Shard: p.Shard, Kind: driver.ErrLost, Err: fmt.Errorf(
+				"%q has read it before and its position is gone: put it back, or delete the record with the key %q from %v to begin anew",
+				o.name, hasKey(o.name, p.Shard), o.log)}
+		default:
+			fresh = append(fresh, p)
+		}
+		found = append(found, p)
+	}
+	return found, fresh, nil
+}
+
+// start stores where shards begin, and lists them, in one transaction.
+func (o *owner) start(ctx context.Context, fresh []driver.Position) error {
+	var recs []*kgo.Record
+	for _, p := range fresh {
+		v := positionValue{Owner: o.me, Next: p.Next, Group: o.group != nil}
+		if o.group == nil {
+			recs = append(recs, o.record(atKey(o.name, p.Shard), v))
+		}
+		recs = append(recs, o.record(hasKey(o.name, p.Shard), v))
+	}
+	if o.group == nil {
+		return o.claims.run(ctx, recs, nil)
+	}
+	return o.claims.run(ctx, recs, func(ctx context.Context) error { return o.group.commit(ctx, o.claims, fresh) })
+}
+
+// record is one of the name's records.
+func (o *owner) record(key string, v positionValue) *kgo.Record {
+	return &kgo.Record{Topic: o.log.Stream, Partition: explicit(o.log.Index), Key: []byte(key), Value: v.encode()}
+}
+
+// claimFailed is the error of a Claim whose transaction failed. What became of
+// it does not matter: it may be done again.
+func (o *owner) claimFailed(ctx context.Context, err error) error {
+	if isFence(err) {
+		o.kill(err)
+		return o.fenced(ctx, err, time.Second)
+	}
+	kind, text := o.c.describe(err, positionTopic)
+	switch kind {
+	case driver.ErrDenied, driver.ErrInvalid, driver.ErrNotFound, errors.ErrUnsupported:
+	default:
+		kind = driver.ErrUnavailable
+	}
+	return &driver.Error{Op: "claim " + o.name, Kind: kind, Err: text}
+}
+
+// fenced finds out what a broker means that refuses the session: another owner
+// has claimed the name, or the transaction was too long and was aborted. It is
+// the former where the owner's record is another's. A claim under way writes
+// that a moment after it has fenced, so fenced looks again for a while.
+func (o *owner) fenced(ctx context.Context, err error, patience time.Duration) error {
+	for until := time.Now().Add(patience); ; {
+		st, failed := o.c.readStanding(ctx, o.name, o.me)
+		if failed == nil && st.owner.Owner != o.me {
+			return o.taken(st)
+		}
+		if failed != nil || time.Now().After(until) || !pausing(ctx, 20*time.Millisecond) {
+			return &driver.Error{Kind: driver.ErrUnknown, Err: fmt.Errorf("the broker has ended this transaction, perhaps since it took longer than transaction_timeout (%v): %w", o.c.o.TransactionTimeout, err)}
+		}
+	}
+}
+
+// taken is the error of an owner that is not the newest.
+func (o *owner) taken(st *standing) error {
+	who := st.owner.Who
+	if who == "" {
+		who = "its record is gone from " + o.log.String()
+	}
+	return &driver.Error{Kind: driver.ErrFenced, Err: fmt.Errorf("the newest owner of %q is another: %s", o.name, who)}
+}
+
+// Release forgets shards. Nobody but a newer owner could claim them.
+func (o *owner) Release(_ context.Context, shards []driver.Shard) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range shards {
+		delete(o.at, s)
+	}
+	return nil
+}
+
+// alive says why nothing more is done.
+func (o *owner) alive() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.dead != nil {
+		return &driver.Error{Kind: driver.ErrClosed, Err: fmt.Errorf("the owner has ended: %w", o.dead)}
+	}
+	return nil
+}
+
+func (o *owner) kill(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.dead == nil {
+		o.dead = err
+	}
+}
+
+// Close aborts the open unit. Where that fails, or ctx does not leave time for
+// it, the next owner does it, or the broker after the transaction's time-out.
+func (o *owner) Close(ctx context.Context) error {
+	o.mu.Lock()
+	u, dead := o.open, o.dead
+	o.open = nil
+	if dead == nil {
+		o.dead = errors.New("closed")
+	}
+	o.mu.Unlock()
+	if u != nil && dead == nil {
+		_ = o.units.abort(ctx)
+	}
+	// What is in flight has nobody to wait for it.
+	now, cancel := context.WithCancel(ctx)
+	cancel()
+	_ = o.units.Close(now)
+	_ = o.claims.Close(now)
+	return nil
+}

@@ -1,0 +1,177 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// A transactional is a producer whose records belong to transactions, one at a
+// time. An error that leaves it open what became of one is the end of it.
+type transactional struct {
+	*producer
+	id      string
+	version int16 // of the cluster's transactions, see transactionVersion
+}
+
+// safeTransactions is the transaction.version from which each transaction has
+// an epoch of its own (KIP-890), so that a request that is late cannot end the
+// next one.
+const safeTransactions = 2
+
+// transactional opens one. It does not talk to a broker; see begin.
+func (c *client) transactional(id string, version int16) (*transactional, error) {
+	opts := []kgo.Opt{
+		kgo.TransactionalID(id),
+		kgo.TransactionTimeout(c.o.TransactionTimeout),
+	}
+	if version < safeTransactions {
+		// The end of a transaction is never asked for twice: the first request
+		// might arrive last, and end the transaction after this one. And offsets
+		// are committed in the form that goes with AddOffsetsToTxn.
+		v := kversion.Stable()
+		v.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 4)
+		opts = append(opts, kgo.MaxVersions(v), kgo.RetryTimeoutFn(func(key int16) time.Duration {
+			if key == int16(kmsg.EndTxn) {
+				return 1
+			}
+			return 30 * time.Second
+		}))
+	}
+	p, err := c.newProducer(driver.ProducerConfig{Durability: driver.ExactlyOnce}, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &transactional{p, id, version}, nil
+}
+
+// transactionVersion asks for the cluster's finalised feature of that name;
+// zero is a cluster that has none.
+func (c *client) transactionVersion(ctx context.Context) (int16, error) {
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.ClientSoftwareName, req.ClientSoftwareVersion = "sea-streamer", "1"
+	var resp *kmsg.ApiVersionsResponse
+	var err error
+	if gone := c.ask(ctx, func() { resp, err = req.RequestWith(ctx, c.cl) }); gone != nil {
+		return 0, c.fail("", "", gone)
+	}
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err != nil {
+		return 0, c.fail("", "", err)
+	}
+	for _, f := range resp.FinalizedFeatures {
+		if f.Name == "transaction.version" {
+			return f.MaxVersionLevel, nil
+		}
+	}
+	return 0, nil
+}
+
+// warnTransactions says what is weaker than it should be.
+func (c *client) warnTransactions(version int16) {
+	if version >= safeTransactions {
+		return
+	}
+	log := c.o.Logger
+	if log == nil {
+		log = slog.Default()
+	}
+	log.Warn("exactly once is weaker on this cluster: a request that arrives late may commit or abort the transaction after its own; raise the feature transaction.version to 2 (Apache Kafka 4.0 and later)",
+		"cluster", c.nodes(), "transaction.version", version)
+}
+
+// claim fences whoever had the id before, and waits until what they left open
+// is aborted.
+func (t *transactional) claim(ctx context.Context) error {
+	var err error
+	if gone := t.c.ask(ctx, func() { _, _, err = t.cl.ProducerID(ctx) }); gone != nil {
+		err = gone
+	}
+	if err == nil {
+		return nil
+	}
+	kind, text := t.c.describe(err, "")
+	if errors.Is(err, kerr.ConcurrentTransactions) {
+		kind = driver.ErrUnavailable
+	}
+	return &driver.Error{Op: "claim the transactional id " + t.id, Kind: kind, Err: text}
+}
+
+// begin opens a transaction. The broker learns of it with the first record.
+func (t *transactional) begin(ctx context.Context) error {
+	var err error
+	if gone := t.c.ask(ctx, func() { err = t.cl.BeginTransaction() }); gone != nil {
+		return gone
+	}
+	return err
+}
+
+// end commits or aborts the transaction; all its records are settled. The
+// request goes on where ctx ends, since to break it off would leave open what
+// became of it.
+func (t *transactional) end(ctx context.Context, commit kgo.TransactionEndTry) error {
+	var err error
+	if gone := t.c.ask(ctx, func() { err = t.cl.EndTransaction(t.life, commit) }); gone != nil {
+		return gone
+	}
+	return err
+}
+
+// abort drops the records that have not left, waits for the others, and aborts
+// the transaction. nil means that nothing of it will ever be seen.
+func (t *transactional) abort(ctx context.Context) error {
+	var err error
+	if gone := t.c.ask(ctx, func() { err = t.cl.AbortBufferedRecords(t.life) }); gone != nil {
+		return gone
+	}
+	if err == nil {
+		err = t.end(ctx, kgo.TryAbort)
+	}
+	if err == nil {
+		// Where the session failed it begins anew here, which aborts, and not
+		// with a next transaction that may never come.
+		err = t.claim(ctx)
+	}
+	return err
+}
+
+// run is a whole transaction of a few records and, where more is not nil, of
+// what that adds.
+func (t *transactional) run(ctx context.Context, recs []*kgo.Record, more func(context.Context) error) error {
+	if err := t.begin(ctx); err != nil {
+		return err
+	}
+	var failed error
+	if gone := t.c.ask(ctx, func() { failed = t.cl.ProduceSync(t.life, recs...).FirstErr() }); gone != nil {
+		return gone
+	}
+	if failed == nil && more != nil {
+		failed = more(ctx)
+	}
+	if failed == nil {
+		failed = t.end(ctx, kgo.TryCommit)
+	}
+	if failed != nil {
+		if err := t.abort(ctx); err != nil && !isFence(failed) {
+			return err
+		}
+	}
+	return failed
+}
+
+// isFence reports whether the broker refused the session: a later one of the
+// same id has begun, or the transaction lasted too long and was aborted. It
+// uses one error for both.
+func isFence(err error) bool {
+	return errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.TransactionCoordinatorFenced)
+}

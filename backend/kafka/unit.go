@@ -1,0 +1,283 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// unit is one transaction of an owner.
+type unit struct {
+	o     *owner
+	n     uint64                      // counted by the owner
+	done  func(driver.Receipt, error) // u.settled, bound once: no closure for each record
+	begun atomic.Bool                 // the pause before the first record is over
+	first sync.Mutex                  // held while it is waited for
+	ended atomic.Bool                 // Commit or Abort was called; set under the owner's mu
+
+	sent    time.Time  // when the first record left
+	mu      sync.Mutex // held by settled, which is called serially, for the others
+	learned bool
+	failed  error // of the first record that failed
+}
+
+// Begin opens a unit.
+func (o *owner) Begin(ctx context.Context) (driver.Tx, error) {
+	if err := o.alive(); err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	if o.open != nil {
+		o.mu.Unlock()
+		return nil, driver.Errorf(driver.ErrInvalid, "", "a unit of %q is open: there is one at a time", o.name)
+	}
+	o.nunits++
+	u := &unit{o: o, n: o.nunits}
+	u.done = u.settled
+	o.open = u
+	o.mu.Unlock()
+	if err := o.units.begin(ctx); err != nil {
+		o.kill(err)
+		if isFence(err) {
+			return nil, o.fenced(ctx, err, time.Second)
+		}
+		_, text := o.c.describe(err, "")
+		return nil, &driver.Error{Op: "begin a unit of " + o.name, Kind: driver.ErrUnavailable, Err: text}
+	}
+	return u, nil
+}
+
+// Produce hands the record to the producer, which copies nothing and keeps its
+// own budget.
+func (u *unit) Produce(ctx context.Context, rec driver.Record) error {
+	if rec.Stream == positionTopic {
+		return driver.Errorf(driver.ErrInvalid, "", "stream %q is for positions", positionTopic)
+	}
+	if u.ended.Load() {
+		return &driver.Error{Kind: driver.ErrClosed, Err: errors.New("the unit has ended")}
+	}
+	return u.produce(ctx, rec)
+}
+
+func (u *unit) produce(ctx context.Context, rec driver.Record) error {
+	if !u.begun.Load() {
+		u.await(ctx)
+	}
+	return u.o.units.Produce(ctx, rec, u.done)
+}
+
+// await waits before the unit's first record, see pause.
+func (u *unit) await(ctx context.Context) {
+	u.first.Lock()
+	defer u.first.Unlock()
+	if u.begun.Load() {
+		return
+	}
+	u.o.mu.Lock()
+	due := u.o.pause.due()
+	u.o.mu.Unlock()
+	pausing(ctx, time.Until(due))
+	u.mu.Lock()
+	u.sent = time.Now()
+	u.mu.Unlock()
+	u.begun.Store(true)
+}
+
+// settled is called for each record. It keeps the first failure: franz-go would
+// commit what succeeded.
+func (u *unit) settled(_ driver.Receipt, err error) {
+	if u.learned && err == nil {
+		return // learned is read and written by this goroutine alone
+	}
+	u.mu.Lock()
+	if u.failed == nil {
+		u.failed = err
+	}
+	sent := u.sent
+	u.mu.Unlock()
+	if !u.learned {
+		u.learned = true
+		u.o.mu.Lock()
+		u.o.pause.learn(time.Since(sent))
+		u.o.mu.Unlock()
+	}
+}
+
+func (u *unit) failure() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.failed
+}
+
+// end takes the unit from the owner; a unit ends once.
+func (u *unit) end() error {
+	u.o.mu.Lock()
+	defer u.o.mu.Unlock()
+	switch {
+	case u.ended.Load():
+		return driver.Errorf(driver.ErrInvalid, "", "the unit has ended")
+	case u.o.dead != nil:
+		return &driver.Error{Kind: driver.ErrClosed, Err: fmt.Errorf("the owner has ended: %w", u.o.dead)}
+	}
+	u.ended.Store(true)
+	u.o.open = nil
+	return nil
+}
+
+// Commit writes the positions into the transaction and ends it.
+func (u *unit) Commit(ctx context.Context, moves []driver.Move) error {
+	if err := u.end(); err != nil {
+		return err
+	}
+	o := u.o
+	ctx, cancel := context.WithTimeout(ctx, o.c.o.DeliveryTimeout)
+	defer cancel()
+	if err := u.check(moves); err != nil {
+		if aborted := o.units.abort(ctx); aborted != nil {
+			o.kill(aborted)
+		}
+		return err
+	}
+	err := u.fill(ctx, moves)
+	if err == nil {
+		err = o.units.Flush(ctx)
+	}
+	if failed := u.failure(); failed != nil {
+		err = failed
+	}
+	if err != nil {
+		return u.undone(ctx, err)
+	}
+	if err := o.units.end(ctx, kgo.TryCommit); err != nil {
+		return u.uncommitted(ctx, err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.pause.ended = time.Now()
+	for _, m := range moves {
+		if _, ok := o.at[m.Shard]; ok { // it may have been released since
+			o.at[m.Shard] = m.To
+		}
+	}
+	return nil
+}
+
+// check compares the moves with where this owner knows the shards to stand. No
+// other owner can have moved them: its claim would have fenced this one, which
+// the broker tells when the transaction ends.
+func (u *unit) check(moves []driver.Move) error {
+	u.o.mu.Lock()
+	defer u.o.mu.Unlock()
+	for _, m := range moves {
+		switch at, ok := u.o.at[m.Shard]; {
+		case !ok:
+			return &driver.Error{Shard: m.Shard, Kind: driver.ErrFenced, Err: fmt.Errorf("%q has not claimed it", u.o.name)}
+		case at != m.From:
+			return &driver.Error{Shard: m.Shard, Kind: driver.ErrUnknown, Err: fmt.Errorf("%q stands at %v there and not at %v", u.o.name, at, m.From)}
+		}
+	}
+	return nil
+}
+
+// fill adds the positions to the transaction. franz-go ends a transaction
+// without records by doing nothing, so each unit that moves has one, also where
+// the positions are offsets of a group.
+func (u *unit) fill(ctx context.Context, moves []driver.Move) error {
+	o := u.o
+	if o.group != nil {
+		return o.group.fill(ctx, u, moves)
+	}
+	for _, m := range moves {
+		v := positionValue{Owner: o.me, Unit: u.n, Next: m.To}
+		if err := u.note(ctx, atKey(o.name, m.Shard), v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// note adds a record of the name to the unit.
+func (u *unit) note(ctx context.Context, key string, v positionValue) error {
+	return u.produce(ctx, driver.Record{Stream: u.o.log.Stream, Shard: driver.On(u.o.log.Index), Key: []byte(key), Value: v.encode()})
+}
+
+// undone ends a unit of which something failed before its end was asked for:
+// none of it is ever committed.
+func (u *unit) undone(ctx context.Context, failed error) error {
+	o := u.o
+	if isFence(failed) {
+		o.kill(failed)
+		return o.fenced(ctx, failed, time.Second)
+	}
+	if err := o.units.abort(ctx); err != nil {
+		o.kill(err)
+		if isFence(err) {
+			return o.fenced(ctx, err, time.Second)
+		}
+		return &driver.Error{Kind: driver.ErrUnknown, Err: fmt.Errorf("the unit could not be aborted (%w) after: %w", err, text(failed))}
+	}
+	var e *driver.Error
+	if errors.As(failed, &e) {
+		switch e.Kind {
+		case driver.ErrNotFound, driver.ErrInvalid, driver.ErrDenied, driver.ErrTooLarge, driver.ErrClosed, errors.ErrUnsupported:
+			return failed
+		}
+	}
+	return &driver.Error{Kind: driver.ErrAborted, Err: text(failed)}
+}
+
+// text takes the kind from an error, which is another's now.
+func text(err error) error { return errors.New(err.Error()) }
+
+// uncommitted says what became of a unit whose commit failed.
+func (u *unit) uncommitted(ctx context.Context, err error) error {
+	o := u.o
+	switch {
+	case isFence(err):
+		// The request may have been sent twice, and the first one done what the
+		// second was refused. Then a newer owner has read the positions that
+		// this unit wrote, and they are there to be seen.
+		o.kill(err)
+		said := o.fenced(ctx, err, time.Second)
+		if errors.Is(said, driver.ErrFenced) && o.group == nil {
+			if st, failed := o.c.readStanding(ctx, o.name, o.me); failed == nil && st.units[u.n] {
+				return nil
+			}
+		}
+		return said
+	case errors.Is(err, kerr.TransactionAbortable), errors.Is(err, kerr.OperationNotAttempted):
+		return u.undone(ctx, err) // refused, or never asked for
+	}
+	o.kill(err)
+	kind, text := o.c.describe(err, "")
+	if kind != driver.ErrDenied {
+		kind = driver.ErrUnknown
+	}
+	return &driver.Error{Op: "commit", Kind: kind, Err: text}
+}
+
+// Abort ends the unit without a trace.
+func (u *unit) Abort(ctx context.Context) error {
+	if err := u.end(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, u.o.c.o.DeliveryTimeout)
+	defer cancel()
+	if err := u.o.units.abort(ctx); err != nil {
+		u.o.kill(err)
+		if isFence(err) {
+			return u.o.fenced(ctx, err, time.Second)
+		}
+		_, text := u.o.c.describe(err, "")
+		return &driver.Error{Op: "abort", Kind: driver.ErrUnknown, Err: text}
+	}
+	return nil
+}
