@@ -14,6 +14,12 @@ import (
 // assigned is driver.Events.Assigned: the consumer reads more shards.
 func (c *Consumer) assigned(ctx context.Context, at []Position) (uint64, []Position, error) {
 	var override Checkpoint
+	if c.unit != nil {
+		var err error
+		if override, err = c.unit.claim(ctx, at); err != nil {
+			return 0, nil, err
+		}
+	}
 	if c.cfg.Assigned != nil {
 		shards := make([]Shard, len(at))
 		for i, p := range at {
@@ -70,13 +76,16 @@ func (c *Consumer) revoked(ctx context.Context, shards []Shard, lost bool) {
 	mine := slices.Collect(maps.Keys(ws))
 	c.cut.Store(true)
 	c.queue.drop()
-	if !lost && !closing {
+	switch {
+	case c.unit != nil:
+		c.unit.leave(ctx, mine, lost || closing)
+	case !lost && !closing:
 		c.waitForBody(ctx, ws)
 	}
 	if c.cfg.Revoked != nil {
 		c.cfg.Revoked(ctx, mine, lost)
 	}
-	if !lost && c.cfg.Group != "" {
+	if !lost && c.committer() {
 		_ = c.commit(ctx, ws) // observed there; what is not stored is delivered again elsewhere
 	}
 	c.mu.Lock()

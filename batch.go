@@ -97,6 +97,17 @@ func views(d driver.Batch, into []*Batch) []*Batch {
 	}
 }
 
+// split cuts a view in two at message i, for a unit that takes only a part of
+// it. Nothing of it may be acknowledged yet.
+func (b *Batch) split(i int32) (head, tail *Batch) {
+	b.src.refs.Add(1)
+	head = &Batch{d: b.d, src: b.src, w: b.w, from: b.start, to: i, start: b.start, next: b.d.Seq(int(i)), settled: true}
+	tail = &Batch{d: b.d, src: b.src, w: b.w, from: i, to: b.to, start: i, next: b.next, settled: true}
+	head.size = b.size * head.Len() / b.Len()
+	tail.size = b.size - head.size
+	return head, tail
+}
+
 // Shard is the shard that the batch was read from.
 func (b *Batch) Shard() Shard { return b.d.Shard() }
 

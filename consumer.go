@@ -54,9 +54,15 @@ type Consumer struct {
 	committing chan struct{} // capacity 1: who is in it commits; never waited for under a window's lock
 
 	cur *Batch // the view that the loop has in hand; the loop's own
+
+	unit *session // of the Transactor that reads; nil is the application
 }
 
-func openConsumer(ctx context.Context, s *Streamer, cfg ConsumerConfig) (*Consumer, error) {
+// An opening is how a consumer's driver is opened: as Streamer.Consumer does
+// it, or as a Transactor needs it.
+type opening func(context.Context, driver.ConsumerConfig) (driver.Consumer, error)
+
+func openConsumer(ctx context.Context, s *Streamer, cfg ConsumerConfig, unit *session, open opening) (*Consumer, error) {
 	if cfg.CommitEvery == 0 {
 		cfg.CommitEvery = time.Second
 	}
@@ -64,9 +70,9 @@ func openConsumer(ctx context.Context, s *Streamer, cfg ConsumerConfig) (*Consum
 		cfg.RevokeTimeout = 5 * time.Second
 	}
 	c := &Consumer{owner: s, cfg: cfg, mon: s.mon, queue: newPrefetch(cfg.MaxBytes), windows: map[Shard]*window{},
-		moved: make(chan struct{}, 1), hurry: make(chan struct{}, 1), committing: make(chan struct{}, 1), unfinished: len(cfg.Until), finished: map[Shard]bool{}}
+		moved: make(chan struct{}, 1), hurry: make(chan struct{}, 1), committing: make(chan struct{}, 1), unfinished: len(cfg.Until), finished: map[Shard]bool{}, unit: unit}
 	c.life, c.end = context.WithCancel(context.Background())
-	d, err := s.d.Consumer(ctx, driver.ConsumerConfig{
+	d, err := open(ctx, driver.ConsumerConfig{
 		Streams: cfg.Streams, Group: cfg.Group, Start: cfg.Start, Isolation: cfg.Isolation, MaxBytes: cfg.MaxBytes,
 		Events: driver.Events{Assigned: c.assigned, Revoked: c.revoked},
 	})
@@ -87,7 +93,7 @@ func openConsumer(ctx context.Context, s *Streamer, cfg ConsumerConfig) (*Consum
 	case c.settler != nil:
 		c.running.Add(1)
 		go c.settleLoop()
-	case cfg.Group != "" && cfg.CommitEvery > 0 && cfg.Ack != AckOnDelivery:
+	case c.committer() && cfg.CommitEvery > 0 && cfg.Ack != AckOnDelivery:
 		c.running.Add(1)
 		go c.commitLoop()
 	}
@@ -96,7 +102,7 @@ func openConsumer(ctx context.Context, s *Streamer, cfg ConsumerConfig) (*Consum
 
 // setAck finds out how the driver's consumer keeps the group's progress.
 func (c *Consumer) setAck(f Features) error {
-	if c.cfg.Group == "" {
+	if !c.committer() {
 		return nil
 	}
 	_, ok := c.d.(driver.Committer)
@@ -286,7 +292,7 @@ func (c *Consumer) ignores(err error) bool {
 
 // begin says that the loop body gets b next, unless b's shard has left.
 func (c *Consumer) begin(ctx context.Context, b *Batch) (bool, error) {
-	if c.cfg.Ack == AckOnDelivery && c.cfg.Group != "" && b.pos == b.from {
+	if c.cfg.Ack == AckOnDelivery && c.committer() && b.pos == b.from {
 		// At most once: progress first. Where it cannot be stored nothing is
 		// handed over, and the next range tries again.
 		if err := c.commit(ctx, nil); err != nil {
@@ -317,6 +323,9 @@ func (c *Consumer) take(b *Batch) {
 	case c.cfg.Until != nil && !c.bound(b), !b.w.deliver(b):
 		b.src.unref()
 	case b.Len() == 0:
+		if c.unit != nil {
+			c.unit.passed(b)
+		}
 		b.Release()
 		signal(c.moved)
 	default:
@@ -324,6 +333,10 @@ func (c *Consumer) take(b *Batch) {
 		signal(c.moved)
 	}
 }
+
+// committer reports whether the consumer itself stores its group's progress,
+// which a Transactor does elsewhere.
+func (c *Consumer) committer() bool { return c.cfg.Group != "" && c.unit == nil }
 
 func (c *Consumer) isClosed() bool {
 	c.mu.Lock()
@@ -358,7 +371,7 @@ func (c *Consumer) Close(ctx context.Context) error {
 	c.owner.disown(c)
 	c.cut.Store(true)
 	var err error
-	if c.cfg.Group != "" {
+	if c.committer() {
 		err = wrap("commit", Shard{}, c.commit(ctx, nil))
 		if errors.Is(err, ErrFenced) {
 			err = nil // the shards have gone, and with them our say in them

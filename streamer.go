@@ -18,7 +18,7 @@ type Streamer struct {
 
 	mu     sync.Mutex
 	closed bool
-	parts  []closer // consumers and producers, to be closed with it
+	parts  []closer // consumers, producers and transactors, to be closed with it
 }
 
 type closer interface{ Close(context.Context) error }
@@ -92,7 +92,7 @@ func (s *Streamer) Consumer(ctx context.Context, c ConsumerConfig) (*Consumer, e
 	if err := c.check(s.d.Features()); err != nil {
 		return nil, err
 	}
-	n, err := openConsumer(ctx, s, c)
+	n, err := openConsumer(ctx, s, c, nil, s.d.Consumer)
 	if err != nil {
 		return nil, wrap("open consumer", Shard{}, err)
 	}
@@ -120,7 +120,7 @@ func (s *Streamer) disown(c closer) {
 	}
 }
 
-// Close closes the consumers and producers that are still open, each as its
+// Close closes the consumers, producers and transactors that are still open, each as its
 // own Close does, and then the backend. It is idempotent.
 func (s *Streamer) Close(ctx context.Context) error {
 	s.mu.Lock()

@@ -1,6 +1,10 @@
 package driver
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"strings"
+)
 
 // Atomic is a Driver on which records and named progress change in one step,
 // as input of a Transactor's output side. Features.UnitMessages is above zero
@@ -14,10 +18,17 @@ type Atomic interface {
 // Paired is an Atomic that can keep progress in its own consumer groups where
 // what is read and what is written are one cluster.
 type Paired interface {
-	// Pair opens both sides at once. It is ErrUnsupported where in is not of
-	// this cluster: then Consumer and Owner are opened one by one. The
-	// consumer calls c.Events as any other does.
-	Pair(ctx context.Context, in Driver, c ConsumerConfig, o OwnerConfig) (Consumer, Owner, error)
+	// Pair opens an owner that also opens its input. It is ErrUnsupported where
+	// in is not of this cluster: then Owner, and in's own Consumer, are used.
+	Pair(ctx context.Context, in Driver, c OwnerConfig) (PairedOwner, error)
+}
+
+// A PairedOwner is an Owner that needs a say in how its input is read.
+type PairedOwner interface {
+	Owner
+	// Consumer is Driver.Consumer. It is called once, before Claim, which the
+	// consumer's Assigned event calls.
+	Consumer(ctx context.Context, c ConsumerConfig) (Consumer, error)
 }
 
 // OwnerConfig says whose progress it is.
@@ -88,4 +99,25 @@ type Tx interface {
 type Move struct {
 	Shard    Shard
 	From, To Seq
+}
+
+// CheckOwnerName says what is wrong with the name of an owner, which has to fit
+// into keys, ids and file names of every backend.
+func CheckOwnerName(name string) error {
+	if name == "" {
+		return fmt.Errorf("Name is empty: it is what the progress is kept under")
+	}
+	if len(name) > 200 {
+		return fmt.Errorf("Name has %d bytes: at most 200 are allowed", len(name))
+	}
+	if name == "." || name == ".." {
+		return fmt.Errorf("Name %q is reserved", name)
+	}
+	other := strings.IndexFunc(name, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
+	})
+	if other >= 0 {
+		return fmt.Errorf("Name %q: only letters, digits, '.', '_' and '-' are allowed", name)
+	}
+	return nil
 }

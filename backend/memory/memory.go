@@ -125,6 +125,9 @@ func (d *client) Features() driver.Features {
 		Durabilities: []driver.Durability{driver.AtLeastOnce, driver.AtMostOnce, driver.ExactlyOnce},
 		Classes:      []driver.Class{driver.ClassMemory},
 		Dedup:        driver.Dedup{Retry: true}, // no send ever has to be repeated
+		UnitMessages: 10_000,
+		UnitBytes:    16 << 20,
+		UnitShared:   true,
 		MaxRecord:    d.o.MaxRecord,
 		Autocreate:   true,
 		Needs:        "nothing; streams end with the process",

@@ -58,16 +58,12 @@ func (p *producer) Produce(ctx context.Context, rec driver.Record, done func(dri
 	if p.d.closed.Load() {
 		return driver.Errorf(driver.ErrClosed, "send to "+rec.Stream, "the driver is closed")
 	}
-	m := message{key: rec.Key, value: rec.Value, headers: rec.Headers}
-	size := m.size()
-	if size > p.d.o.MaxRecord {
-		return driver.Errorf(driver.ErrTooLarge, "send to "+rec.Stream, "the record has %d bytes and at most %d are allowed: see max_record", size, p.d.o.MaxRecord)
-	}
-	sh, err := p.d.route(&rec)
+	it, err := p.d.take(rec)
 	if err != nil {
 		return err
 	}
-	size += messageOverhead
+	it.done = done
+	size := it.size
 	p.mu.Lock()
 	for p.bytes > 0 && p.bytes+size > p.c.MaxBytes && !p.closed {
 		moved := p.wait()
@@ -83,12 +79,23 @@ func (p *producer) Produce(ctx context.Context, rec driver.Record, done func(dri
 		p.mu.Unlock()
 		return driver.Errorf(driver.ErrClosed, "send to "+rec.Stream, "the producer is closed")
 	}
-	p.queue = append(p.queue, item{sh, rec, done, size})
+	p.queue = append(p.queue, it)
 	p.taken++
 	p.bytes += size
 	p.mu.Unlock()
 	p.signal()
 	return nil
+}
+
+// take checks a record and finds its shard.
+func (d *client) take(rec driver.Record) (item, error) {
+	m := message{key: rec.Key, value: rec.Value, headers: rec.Headers}
+	size := m.size()
+	if size > d.o.MaxRecord {
+		return item{}, driver.Errorf(driver.ErrTooLarge, "send to "+rec.Stream, "the record has %d bytes and at most %d are allowed: see max_record", size, d.o.MaxRecord)
+	}
+	sh, err := d.route(&rec)
+	return item{sh: sh, rec: rec, size: size + messageOverhead}, err
 }
 
 // seed makes keys of one process go to the same shards for all producers.
@@ -165,6 +172,14 @@ func (p *producer) run() {
 	}
 }
 
+// stamp gives a record its time.
+func (it *item) stamp() {
+	if it.rec.Time.IsZero() {
+		it.rec.Time = time.Now()
+	}
+	it.rec.Time = it.rec.Time.Round(0).UTC()
+}
+
 func (p *producer) store(it *item) (driver.Receipt, error) {
 	p.mu.Lock()
 	givenUp := p.givenUp
@@ -172,10 +187,7 @@ func (p *producer) store(it *item) (driver.Receipt, error) {
 	if givenUp {
 		return driver.Receipt{}, driver.Errorf(driver.ErrUnknown, "send to "+it.sh.id.String(), "the producer was closed before it was stored")
 	}
-	if it.rec.Time.IsZero() {
-		it.rec.Time = time.Now()
-	}
-	it.rec.Time = it.rec.Time.Round(0).UTC()
+	it.stamp()
 	seq := it.sh.append(&it.rec)
 	if p.c.Durability == driver.AtMostOnce {
 		return driver.Receipt{Shard: it.sh.id, Time: it.rec.Time}, nil

@@ -16,6 +16,9 @@ type Store struct {
 	streams map[string]*stream
 	groups  map[string]*group
 	pools   map[string]*pool
+
+	unitsMu sync.Mutex
+	units   map[string]*progress // of owners, by name; see atomic.go
 }
 
 // NewStore is an empty store.

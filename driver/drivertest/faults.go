@@ -21,6 +21,12 @@ const (
 	OpSettle   Op = "settle"
 	OpProduce  Op = "produce"
 	OpFlush    Op = "flush"
+	OpOwner    Op = "owner"
+	OpClaim    Op = "claim"
+	OpBegin    Op = "begin"
+	OpSend     Op = "send" // Produce of a unit
+	OpUnit     Op = "unit" // Commit of a unit
+	OpAbort    Op = "abort"
 )
 
 // A Fault is what happens to a call. The zero value is nothing.

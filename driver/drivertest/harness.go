@@ -35,6 +35,14 @@ type Harness struct {
 	// Without it that is not tested; there may be no connection.
 	Stall func(t testing.TB) driver.Driver
 
+	// LosePositions removes the positions of an owner's name and nothing else,
+	// as damage would. Without it that is not tested.
+	LosePositions func(t testing.TB, name string)
+
+	// UnitsStay says that the records of one unit cannot go to several shards
+	// as the backend is set up.
+	UnitsStay bool
+
 	// Seed makes the random operations of the model those of a run that
 	// printed it; zero takes new ones.
 	Seed uint64
@@ -62,7 +70,7 @@ type Need func(f driver.Features, h Harness) string
 // Cases are all cases of the suite, by topic.
 func Cases() []Case {
 	return slices.Concat(sendCases, consumeCases, seekCases, groupCases, settleCases, bytesCases, gapCases,
-		ackCases, loopCases, faultCases, featureCases, endCases, modelCases)
+		ackCases, loopCases, faultCases, featureCases, endCases, modelCases, atomicCases)
 }
 
 // Run runs every case that applies to the backend.

@@ -61,6 +61,7 @@ func MemoryHarness(store *memory.Store) Harness {
 				t.Fatal(err)
 			}
 		},
+		LosePositions: func(_ testing.TB, name string) { store.LosePositions(name) },
 	}
 }
 

@@ -22,10 +22,11 @@ type T struct {
 	H Harness
 	F driver.Features
 
-	name     string
-	driver   driver.Driver
-	streamer *seastreamer.Streamer
-	writer   *Writer
+	name      string
+	ownerName string // of OwnerName, once it was asked for
+	driver    driver.Driver
+	streamer  *seastreamer.Streamer
+	writer    *Writer
 
 	mu   sync.Mutex
 	ends []func()

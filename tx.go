@@ -1,0 +1,355 @@
+package seastreamer
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync/atomic"
+	"time"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// A Tx is one unit of a [Transactor]: some messages of the input and what is
+// sent for them. Its methods other than Send belong to the loop body.
+type Tx struct {
+	s       *session
+	d       driver.Tx
+	loop    context.Context // of the loop over units
+	due     context.Context // ends when the unit's time is up, with errUnitOver
+	stop    func()          // of due
+	resumed bool
+
+	parts    []*Batch // of the input, in order: what the unit has taken
+	cur      *Batch   // the view in hand, of which messages from start on are not taken
+	messages int
+	bytes    int
+
+	reading bool // the body has asked for messages
+	last    bool // End was called
+	early   bool // the loop over messages was left without End
+	dry     bool // there is no more for this unit
+
+	started atomic.Bool           // it has messages: a shard that leaves waits for it
+	closed  atomic.Bool           // the body has ended
+	leaving atomic.Bool           // a shard goes to another member
+	revoked atomic.Bool           // it has gone
+	failed  atomic.Pointer[error] // the first failure of Send
+	over    chan struct{}         // closed when the unit is committed or aborted
+}
+
+var errUnitOver = errors.New("the unit's time is up")
+
+// Resumed reports whether the unit does not go on where the last one that the
+// loop has seen ended well: messages come again that were processed in a unit
+// which was not committed, or the session is a new one. What the body derives
+// from messages and keeps between units has to be loaded again.
+func (tx *Tx) Resumed() bool { return tx.resumed }
+
+// Messages yields the unit's messages until it is full, its time is up, a shard
+// goes elsewhere or the input ends. To stop earlier call End: leaving the loop
+// without it makes the unit fail.
+func (tx *Tx) Messages() iter.Seq[Message] {
+	return func(yield func(Message) bool) {
+		tx.reading = true
+		for tx.more() {
+			b := tx.cur
+			to := b.start + tx.room()
+			for i := b.start; i < to; i++ {
+				if !yield(Message{b, i}) {
+					tx.early = !tx.last
+				}
+				if tx.early || tx.last || tx.s.c.cut.Load() {
+					to = i + 1
+				}
+			}
+			tx.take(to)
+		}
+	}
+}
+
+// Batches is Messages, a run of one shard's messages at a time.
+func (tx *Tx) Batches() iter.Seq[*Batch] {
+	return func(yield func(*Batch) bool) {
+		tx.reading = true
+		for tx.more() {
+			tx.take(tx.cur.start + tx.room())
+			if !yield(tx.parts[len(tx.parts)-1]) {
+				tx.early = !tx.last
+			}
+		}
+	}
+}
+
+// End makes the message or batch in hand the unit's last.
+func (tx *Tx) End() { tx.last = true }
+
+// Send takes a record into the unit. Any number of goroutines may call it, as
+// long as all calls have returned when the body ends. The record's bytes are
+// borrowed until the next unit begins. It waits only for room; what goes wrong
+// later makes the unit fail, as does an error that is returned.
+func (tx *Tx) Send(r Record) error {
+	if tx.closed.Load() {
+		return &Error{Op: "send to " + r.Stream, Kind: ErrClosed, Err: errors.New("the unit has ended")}
+	}
+	var err error
+	switch {
+	case r.Stream == "":
+		err = invalid("send", "the record names no stream")
+	case r.Shard < 0:
+		err = invalid("send to "+r.Stream, "the shard is negative")
+	default:
+		if err = tx.d.Produce(tx.loop, r); err == nil {
+			return nil
+		}
+		err = failed(r, err)
+	}
+	tx.failed.CompareAndSwap(nil, &err)
+	return err
+}
+
+// more makes sure that there is a view in hand with room for it, or says that
+// the unit ends.
+func (tx *Tx) more() bool {
+	tx.s.c.cut.Store(false) // before looking: what happens from here on cuts again
+	if tx.early || tx.last || tx.dry || tx.leaving.Load() || tx.due.Err() != nil || tx.s.claimed() != nil {
+		return false
+	}
+	if tx.cur == nil {
+		if err := tx.await(tx.due); err != nil || tx.cur == nil {
+			tx.dry = true
+			if err != nil && !errors.Is(err, errUnitOver) && tx.loop.Err() == nil {
+				tx.s.t.later = err
+			}
+			return false
+		}
+	}
+	return tx.room() > 0
+}
+
+// room is how many messages of the view in hand the unit still takes. The
+// first message always fits.
+func (tx *Tx) room() int32 {
+	b := tx.cur
+	n := min(b.Len(), tx.s.t.cfg.MaxMessages-tx.messages)
+	if left := max(tx.s.t.cfg.MaxBytes-tx.bytes, 0); b.size > left {
+		n = min(n, left*b.Len()/b.size)
+	}
+	if tx.messages == 0 {
+		n = max(n, 1)
+	}
+	return int32(n)
+}
+
+// take makes the view in hand up to and without message i a part of the unit.
+func (tx *Tx) take(i int32) {
+	b := tx.cur
+	if i < b.to {
+		b, tx.cur = b.split(i)
+	} else {
+		tx.cur = nil
+	}
+	tx.messages += b.Len()
+	tx.bytes += b.size
+	tx.parts = append(tx.parts, b)
+}
+
+// await waits for a view with messages. It leaves none in hand at the end of a
+// bounded input.
+func (tx *Tx) await(ctx context.Context) error {
+	s := tx.s
+	for {
+		if err := s.claimed(); err != nil {
+			return err
+		}
+		if len(s.ahead) == 0 {
+			b, err := s.c.next(ctx)
+			if b != nil {
+				b.pos = b.to // the consumer is done with it
+			} else if e := s.claimed(); e != nil {
+				err = e
+			}
+			tx.cur = b
+			return err
+		}
+		b := s.ahead[0]
+		s.ahead = s.ahead[1:]
+		switch {
+		case b.w.isClosed():
+			b.Release() // the shard has gone elsewhere
+		case b.Len() == 0:
+			tx.parts = append(tx.parts, b)
+		default:
+			tx.cur = b
+			return nil
+		}
+	}
+}
+
+// first waits for the unit's first view. From then on a shard that leaves waits
+// for the unit; one that left just before is looked for behind that.
+func (tx *Tx) first(ctx context.Context) error {
+	for {
+		err := tx.await(ctx)
+		tx.started.Store(true)
+		if tx.cur == nil {
+			tx.dry = true
+			return err
+		}
+		if !tx.cur.w.isClosed() {
+			return nil
+		}
+		tx.cur.Release()
+		tx.started.Store(false)
+	}
+}
+
+// start begins the unit's time.
+func (tx *Tx) start() {
+	due, cancel := context.WithTimeoutCause(tx.loop, tx.s.t.cfg.CommitEvery, errUnitOver)
+	stop := context.AfterFunc(due, tx.cut)
+	tx.due, tx.stop = due, func() { stop(); cancel() }
+}
+
+// cut makes the loop over messages look around.
+func (tx *Tx) cut() {
+	tx.s.c.cut.Store(true)
+	signal(tx.s.c.queue.ready)
+}
+
+// close says that the body has ended: what it has not taken comes next.
+func (tx *Tx) close() {
+	tx.closed.Store(true)
+	if tx.cur != nil {
+		tx.s.ahead = append([]*Batch{tx.cur}, tx.s.ahead...)
+		tx.cur = nil
+	}
+}
+
+// moves is how far the unit moves each shard.
+func (tx *Tx) moves() []driver.Move {
+	tx.s.mu.Lock()
+	defer tx.s.mu.Unlock()
+	var moves []driver.Move
+	of := map[Shard]int{}
+	for _, b := range tx.parts {
+		sh := b.Shard()
+		i, ok := of[sh]
+		if !ok {
+			at, mine := tx.s.at[sh]
+			if !mine {
+				continue // it has left, and so the unit is not committed, or there were only holes
+			}
+			i = len(moves)
+			of[sh] = i
+			moves = append(moves, driver.Move{Shard: sh, From: at})
+		}
+		moves[i].To = b.next
+	}
+	kept := moves[:0]
+	for _, m := range moves {
+		if m.From != m.To {
+			kept = append(kept, m)
+		}
+	}
+	return kept
+}
+
+// finish commits the unit whose body has run to its end.
+func (tx *Tx) finish() error {
+	err := tx.refused()
+	if err != nil {
+		return errors.Join(err, tx.abort())
+	}
+	moves := tx.moves()
+	err = tx.d.Commit(tx.loop, moves)
+	at := make([]Position, len(moves))
+	for i, m := range moves {
+		at[i] = Position{Shard: m.Shard, Next: m.To}
+	}
+	tx.s.t.to.mon.commit(at, err)
+	defer tx.end()
+	if err != nil {
+		tx.giveBack()
+		return err
+	}
+	tx.s.mu.Lock()
+	for _, p := range at {
+		if _, ok := tx.s.at[p.Shard]; ok {
+			tx.s.at[p.Shard] = p.Next
+		}
+	}
+	tx.s.mu.Unlock()
+	for _, b := range tx.parts {
+		b.Release()
+	}
+	tx.s.t.resumed = false
+	tx.s.note(tx.loop, at)
+	return nil
+}
+
+// refused is why the unit must not be committed.
+func (tx *Tx) refused() error {
+	const op = "commit a unit"
+	if err := tx.failed.Load(); err != nil {
+		return *err
+	}
+	switch {
+	case tx.loop.Err() != nil:
+		return context.Cause(tx.loop)
+	case tx.early:
+		return invalid(op, "the loop over its messages was left early: call End to make a message its last")
+	case !tx.reading && !tx.dry:
+		return invalid(op, "its messages were not read: range over Messages or Batches")
+	case tx.revoked.Load():
+		return &Error{Op: op, Kind: ErrAborted, Err: errors.New("a shard of it went to another member")}
+	}
+	return nil
+}
+
+// abort ends the unit without a trace; its messages come again. What cannot be
+// aborted for certain ends the session.
+func (tx *Tx) abort() error {
+	defer tx.end()
+	tx.giveBack()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(tx.loop), commitTimeout)
+	defer cancel()
+	if err := tx.d.Abort(ctx); err != nil {
+		tx.s.t.drop()
+		return wrap("abort a unit", Shard{}, err)
+	}
+	return nil
+}
+
+// giveBack makes the unit's messages come again.
+func (tx *Tx) giveBack() {
+	tx.s.ahead = append(tx.parts, tx.s.ahead...)
+	if tx.messages > 0 {
+		tx.s.t.resumed = true
+	}
+}
+
+// end lets those go on who wait for the unit.
+func (tx *Tx) end() {
+	if tx.stop != nil {
+		tx.stop()
+	}
+	tx.s.mu.Lock()
+	tx.s.tx = nil
+	tx.s.mu.Unlock()
+	close(tx.over)
+}
+
+// wait waits for the unit's end, at most so long.
+func (tx *Tx) wait(ctx context.Context, most time.Duration) bool {
+	t := time.NewTimer(most)
+	defer t.Stop()
+	select {
+	case <-tx.over:
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	case <-tx.s.c.life.Done():
+	}
+	return false
+}
