@@ -160,7 +160,7 @@ func TestUnitsEndInTime(t *testing.T) {
 				break
 			}
 			time.Sleep(3 * time.Second)
-			go fill(t, s, 1, 2)
+			fill(t, s, 1, 2)
 		}
 		equal(t, "how long the units took", took, []time.Duration{time.Second, time.Second})
 		synctest.Wait()

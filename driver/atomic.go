@@ -43,18 +43,22 @@ type OwnerConfig struct {
 	Shared bool
 }
 
-// An Owner commits units. Claim and Release may be called while a unit is
+// An Owner commits units. Owners of different names neither fence each other
+// nor share positions. After another owner of the name has claimed, a unit of
+// the first is ErrFenced and leaves nothing. Owners that share a name each move
+// the shards they have claimed, and a claim fences the one before. Claim and Release may be called while a unit is
 // open; Begin and the Tx's own methods say who calls them. After an error that
 // is neither ErrAborted nor one of a Claim that is ErrUnavailable, the owner is
 // closed and another one opened: nothing else is done with it.
 type Owner interface {
 	// Claim takes shards of the input and returns where each of them stands.
 	// In this order: it fences the earlier owners, aborts or waits out what
-	// they left open, and only then reads the positions. A shard that has no
-	// position gets the one given in at, stored before Claim returns; a list of
-	// the name's shards, kept apart from the positions, tells that from a
-	// position that was lost, which is ErrLost and changes nothing. Claiming a
-	// shard again returns its position again.
+	// they left open, and only then reads the positions. A claim adds to what
+	// is owned, also while a unit is open. A shard without a position gets the
+	// one that the claim gives, stored before anything is processed. A list of
+	// the name's shards, kept apart from the positions, tells that from a loss:
+	// a shard that is listed without a position has lost it, Claim is ErrLost,
+	// and changes nothing. Claiming a shard again returns its position again.
 	Claim(ctx context.Context, at []Position) ([]Position, error)
 
 	// Release gives shards up without changing their positions.
@@ -63,15 +67,21 @@ type Owner interface {
 	// Begin opens a unit. There is one at a time.
 	Begin(ctx context.Context) (Tx, error)
 
-	// Close aborts the open unit, if there is one, and ends the owner.
+	// Close ends the owner. Closing an owner aborts the unit that is open.
+	// After Close an owner begins no unit. It is idempotent.
 	Close(ctx context.Context) error
 }
 
-// A Tx is one unit: its records and its moves become visible together, or
-// none of them ever does, also where the process dies at any instant.
+// A Tx is one unit. A unit's records and its moves become visible together, or
+// none of them ever does, also where the process dies at any instant. Nothing
+// of a unit is visible before it is committed. The records of a unit may go to
+// several shards, and to several streams, as far as the backend does not refuse
+// it by name. A unit may move positions without records, and it may hold
+// records without moves. A unit of UnitMessages records commits as a whole, in
+// order. A record in a unit is the record that a producer would write.
 type Tx interface {
-	// Produce takes a record into the unit, waiting only for room; it may be
-	// called by any number of goroutines. The record's bytes are borrowed until
+	// Produce takes a record into the unit, waiting only for room. Any number
+	// of goroutines may produce into a unit. The record's bytes are borrowed until
 	// Commit or Abort returns. An error means that it was not taken. What goes
 	// wrong later is returned by Commit.
 	Produce(ctx context.Context, rec Record) error
@@ -89,8 +99,8 @@ type Tx interface {
 	// It returns within ctx, with ErrUnknown where it had begun.
 	Commit(ctx context.Context, moves []Move) error
 
-	// Abort ends the unit without a trace. After an error the owner is
-	// abandoned.
+	// Abort ends the unit. A unit that is aborted leaves no trace, and the owner
+	// goes on; after an error it is abandoned.
 	Abort(ctx context.Context) error
 }
 

@@ -125,7 +125,7 @@ func (t *T) Holds(stream string, want ...string) {
 var atomicCases = []Case{
 	{
 		Topic: "atomic", Name: "records and position together",
-		Sentence: "A unit's records and its moves become visible together.",
+		Sentence: "A unit's records and its moves become visible together",
 		Needs:    needsAtomic,
 		Run: func(t *T) {
 			s := t.Stream(1)
@@ -155,7 +155,7 @@ var atomicCases = []Case{
 	},
 	{
 		Topic: "atomic", Name: "abort",
-		Sentence: "A unit that is aborted leaves no trace, and the owner goes on.",
+		Sentence: "A unit that is aborted leaves no trace, and the owner goes on",
 		Needs:    needsAtomic,
 		Run: func(t *T) {
 			s := t.Stream(1)
@@ -256,7 +256,7 @@ var atomicCases = []Case{
 	},
 	{
 		Topic: "atomic", Name: "moves only",
-		Sentence: "A unit may move positions without records.",
+		Sentence: "A unit may move positions without records",
 		Needs:    needsAtomic,
 		Run: func(t *T) {
 			s := t.Stream(1)
@@ -270,7 +270,7 @@ var atomicCases = []Case{
 	},
 	{
 		Topic: "atomic", Name: "records only",
-		Sentence: "A unit may hold records without moves.",
+		Sentence: "A unit may move positions without records, and it may hold records without moves.",
 		Needs:    needsAtomic,
 		Run: func(t *T) {
 			s := t.Stream(1)
@@ -284,7 +284,7 @@ var atomicCases = []Case{
 	},
 	{
 		Topic: "atomic", Name: "several shards",
-		Sentence: "The records of a unit may go to several shards.",
+		Sentence: "The records of a unit may go to several shards",
 		Needs:    all(needsAtomic, needsShards, needsUnitStreams),
 		Run: func(t *T) {
 			s := t.Stream(3)
@@ -308,7 +308,7 @@ var atomicCases = []Case{
 	},
 	{
 		Topic: "atomic", Name: "several streams",
-		Sentence: "The records of a unit may go to several streams.",
+		Sentence: "The records of a unit may go to several shards, and to several streams",
 		Needs:    all(needsAtomic, needsUnitStreams),
 		Run: func(t *T) {
 			a, b := t.Stream(1), t.Stream(1)
@@ -414,7 +414,7 @@ var atomicCases = []Case{
 	},
 	{
 		Topic: "atomic", Name: "a lost position",
-		Sentence: "A shard that is listed without a position has lost it: Claim is ErrLost.",
+		Sentence: "a shard that is listed without a position has lost it, Claim is ErrLost",
 		Needs:    all(needsAtomic, needsLostPositions),
 		Run: func(t *T) {
 			s := t.Stream(1)

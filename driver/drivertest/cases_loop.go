@@ -222,7 +222,7 @@ var loopCases = []Case{
 	},
 	{
 		Topic: "close", Name: "streamer",
-		Sentence: "Close closes the consumers and producers that are still open, each as its own Close does, and then the backend.",
+		Sentence: "Close closes the consumers, producers and transactors that are still open, each as its own Close does, and then the backend.",
 		Run: func(t *T) {
 			s := t.Stream(1)
 			t.Send(s, "a")
