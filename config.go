@@ -76,6 +76,12 @@ type ConsumerConfig struct {
 type ProducerConfig struct {
 	Stream     string // of records that name none
 	Durability Durability
+	// Name makes deduplication last across restarts, with Durability
+	// ExactlyOnce: each record carries an ID, IDs ascend, and a record whose ID
+	// was written under this name before is not written again, however long ago
+	// that was. The newest producer of a name fences those before it. Receipts
+	// do not say where a record was written. See [Producer.LastID].
+	Name string
 	// Linger is how long a record may wait for company; zero sends at once,
 	// batching only what comes while a request is under way.
 	Linger time.Duration
@@ -148,6 +154,15 @@ func (c *ProducerConfig) check(f Features) error {
 	}
 	if c.Linger < 0 || c.MaxBytes < 0 {
 		return invalid(op, "Linger and MaxBytes must not be negative")
+	}
+	if c.Name != "" {
+		if err := driver.CheckOwnerName(c.Name); err != nil {
+			return invalid(op, "%w", err)
+		}
+		if c.Durability != ExactlyOnce {
+			return invalid(op, "Name goes with Durability ExactlyOnce, not with %v", c.Durability)
+		}
+		return check(op, f.Backend, []need{{"Name", true, f.UnitMessages > 0, "records and progress in one step"}})
 	}
 	return check(op, f.Backend, []need{
 		{"Durability", true, f.Has(c.Durability), "durability " + c.Durability.String()},

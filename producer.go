@@ -16,6 +16,7 @@ import (
 // not have been written. Any other error: it was not, and may be sent again.
 type Producer struct {
 	d      driver.Producer
+	named  *named // d, where it has a name
 	stream string
 	owner  *Streamer
 	noted  func(Receipt, error) // note, bound once: binding it allocates
@@ -101,7 +102,20 @@ func (p *Producer) target(r *Record) error {
 	if r.Shard < 0 {
 		return invalid("send to "+r.Stream, "the shard is negative")
 	}
+	if r.ID != 0 && p.named == nil {
+		return invalid("send to "+r.Stream, "the record has an ID, and the producer has no Name under which to keep it")
+	}
 	return nil
+}
+
+// LastID is the highest ID that is written under the producer's Name, by this
+// producer or those before it: after a restart, send what comes behind it. It is
+// zero where there is none, and without a Name.
+func (p *Producer) LastID() uint64 {
+	if p.named == nil {
+		return 0
+	}
+	return p.named.lastID()
 }
 
 // failed says which record an error is about.

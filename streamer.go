@@ -73,14 +73,20 @@ func (s *Streamer) Producer(ctx context.Context, c ProducerConfig) (*Producer, e
 	if err := c.check(s.d.Features()); err != nil {
 		return nil, err
 	}
-	d, err := s.d.Producer(ctx, driver.ProducerConfig{Durability: c.Durability, Linger: c.Linger, MaxBytes: c.MaxBytes})
+	p := &Producer{stream: c.Stream, owner: s}
+	var err error
+	if c.Name != "" {
+		p.named, err = openNamed(ctx, s, c)
+		p.d = p.named
+	} else {
+		p.d, err = s.d.Producer(ctx, driver.ProducerConfig{Durability: c.Durability, Linger: c.Linger, MaxBytes: c.MaxBytes})
+	}
 	if err != nil {
 		return nil, wrap("open producer", Shard{}, err)
 	}
-	p := &Producer{d: d, stream: c.Stream, owner: s}
 	p.noted = p.note
 	if err := s.own(p); err != nil {
-		return nil, errors.Join(err, d.Close(ctx))
+		return nil, errors.Join(err, p.d.Close(ctx))
 	}
 	return p, nil
 }

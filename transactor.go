@@ -200,8 +200,7 @@ func (t *Transactor) again(ctx context.Context, err error, attempt *int) bool {
 		return false
 	case errors.Is(err, ErrAborted):
 		// The session stays, with the unit's messages.
-	case errors.Is(err, ErrUnknown), errors.Is(err, ErrUnavailable) && !errors.Is(err, errors.ErrUnsupported),
-		errors.Is(err, ErrFenced) && t.cfg.Shared: // the group gives it others
+	case temporary(err), errors.Is(err, ErrFenced) && t.cfg.Shared: // the group gives it others
 		t.drop()
 	default:
 		var gap *GapError

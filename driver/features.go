@@ -29,9 +29,10 @@ func (k AckKind) String() string {
 }
 
 // Dedup says which repeats of a record a backend removes with ExactlyOnce.
+// The application's own repeats, by an identity that it chooses, are the core's
+// affair, wherever UnitMessages is above zero.
 type Dedup struct {
 	Retry  bool          // the toolkit's own repeats after a fault
-	Resend bool          // the application's own, by an identity it chooses
 	Window time.Duration // how long, where time limits it
 }
 

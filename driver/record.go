@@ -33,6 +33,10 @@ type Record struct {
 	Key, Value []byte    // nil and empty differ: a nil Value is a tombstone
 	Headers    []Header  // in order, duplicates kept
 	Time       time.Time // zero is the time of sending
+	// ID is the record's identity to a producer with a Name, which writes no ID
+	// twice: a number that the sender chooses, above all before. Drivers do not
+	// see it.
+	ID uint64
 }
 
 // Class says what a written record survives. Each class includes those before.

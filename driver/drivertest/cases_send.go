@@ -88,7 +88,7 @@ var sendCases = []Case{
 		Sentence: "the backend removes repeats within its window, see Features.Dedup",
 		Needs:    needsDurability(driver.ExactlyOnce),
 		Run: func(t *T) {
-			if d := t.F.Dedup; !d.Retry && !d.Resend {
+			if !t.F.Dedup.Retry {
 				t.Errorf("Features has exactly once, but Dedup says that it removes nothing")
 			}
 			s := t.Stream(1)

@@ -130,18 +130,25 @@ var rows = []struct {
 	{"repeats removed", func(f Backend) string {
 		var s []string
 		if f.Dedup.Retry {
-			s = append(s, "our own")
+			own := "our own"
+			if f.Dedup.Window > 0 {
+				own += " within " + f.Dedup.Window.String()
+			}
+			s = append(s, own)
 		}
-		if f.Dedup.Resend {
-			s = append(s, "the application's")
+		if f.UnitMessages > 0 {
+			s = append(s, "the application's, by name and ID")
 		}
 		if len(s) == 0 {
 			return "no"
 		}
-		if f.Dedup.Window > 0 {
-			s = append(s, "within "+f.Dedup.Window.String())
+		return strings.Join(s, "; ")
+	}},
+	{"records and progress in one step", func(f Backend) string {
+		if f.UnitShared {
+			return "yes, members may share"
 		}
-		return strings.Join(s, ", ")
+		return yes(f.UnitMessages > 0)
 	}},
 	{"acknowledged is", func(f Backend) string { return join(f.Classes) }},
 	{"largest record", func(f Backend) string {
@@ -257,12 +264,14 @@ func asJSON(all []Backend) ([]byte, error) {
 			DedupRetry   bool     `json:"dedup_retry"`
 			DedupResend  bool     `json:"dedup_resend"`
 			DedupSeconds float64  `json:"dedup_window_seconds"`
+			UnitMessages int      `json:"unit_messages"`
+			UnitShared   bool     `json:"unit_shared"`
 			Classes      []string `json:"classes"`
 			MaxRecord    int      `json:"max_record"`
 			Autocreate   bool     `json:"autocreate"`
 			Needs        string   `json:"needs"`
 		}{f.Backend, f.Schemes, f.Shards, f.Keys, f.Headers, f.Tombstones, f.Timestamps, f.TimeUnit.String(), f.Ack != driver.AckNone, f.Ack.String(), f.SeekSeq, f.SeekTime, f.Isolation,
-			strs(f.Durabilities), f.Dedup.Retry, f.Dedup.Resend, f.Dedup.Window.Seconds(), strs(f.Classes), f.MaxRecord, f.Autocreate, f.Needs}); err != nil {
+			strs(f.Durabilities), f.Dedup.Retry, f.UnitMessages > 0, f.Dedup.Window.Seconds(), f.UnitMessages, f.UnitShared, strs(f.Classes), f.MaxRecord, f.Autocreate, f.Needs}); err != nil {
 			return nil, err
 		}
 	}
