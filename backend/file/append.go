@@ -1,6 +1,7 @@
 package file
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -30,6 +31,21 @@ const (
 	steps
 )
 
+// The instants of committing a unit come behind those of its appends.
+const (
+	stepUnitLocked    step = steps + iota // has all locks
+	stepUnitBatches                       // has written one more shard's batches
+	stepUnitMarked                        // has marked one more shard
+	stepUnitStaged                        // has marked all, and not written the record
+	stepUnitHalf                          // has written half of the record
+	stepUnitWritten                       // has written the record, and not published it
+	stepUnitCommitted                     // has published it
+	stepUnitSynced                        // and made it durable, where that is wanted
+	stepUnitSettled                       // has published one more shard's end
+	stepUnitDone                          // has published all, and not unlocked
+	unitSteps
+)
+
 // An appender writes to one shard for one driver. Its methods may be called
 // from any goroutine; one at a time has the lock of the shard.
 type appender struct {
@@ -40,9 +56,7 @@ type appender struct {
 	// nothing that is not synced.
 	strict bool
 
-	// held is the process's part of the lock: file locks belong to open file
-	// descriptions, so goroutines need one of their own. It holds one token.
-	held chan struct{}
+	key fileLock
 
 	// What follows belongs to the holder of the lock.
 	buf     [pairSize]byte
@@ -70,7 +84,7 @@ type env struct {
 }
 
 func newAppender(l *shardLog, m meta, o Options, e *env) *appender {
-	return &appender{l: l, set: m.with(o), env: e, strict: m.Sync == SyncAlways, held: make(chan struct{}, 1)}
+	return &appender{l: l, set: m.with(o), env: e, strict: m.Sync == SyncAlways, key: newFileLock(l.ctl)}
 }
 
 func (w *appender) at(s step) {
@@ -80,65 +94,10 @@ func (w *appender) at(s step) {
 }
 
 // lock takes the lock of the shard, waiting for it at most as long as the
-// environment says: a holder that is stopped blocks everybody, and no wait for
-// a file lock can be broken off. So the wait is left to a goroutine, which
-// gives the lock back if it comes when nobody wants it any more.
-func (w *appender) lock() error {
-	unavailable := func() error {
-		return driver.Errorf(driver.ErrUnavailable, "", "its lock was not free for %v: is a process that writes to it stopped?", w.env.patience)
-	}
-	var timer *time.Timer
-	select {
-	case w.held <- struct{}{}:
-	default:
-		timer = time.NewTimer(w.env.patience)
-		defer timer.Stop()
-		select {
-		case w.held <- struct{}{}:
-		case <-timer.C:
-			return unavailable()
-		}
-	}
-	ok, err := flock(w.l.ctl, false)
-	if err != nil {
-		<-w.held
-		return err
-	}
-	if ok {
-		return nil
-	}
-	if timer == nil {
-		timer = time.NewTimer(w.env.patience)
-		defer timer.Stop()
-	}
-	got, gone := make(chan error), make(chan struct{})
-	go func() {
-		_, err := flock(w.l.ctl, true)
-		select {
-		case got <- err:
-		case <-gone:
-			if err == nil {
-				_ = funlock(w.l.ctl)
-			}
-			<-w.held
-		}
-	}()
-	select {
-	case err := <-got:
-		if err != nil {
-			<-w.held
-		}
-		return err
-	case <-timer.C:
-		close(gone)
-		return unavailable()
-	}
-}
+// environment says.
+func (w *appender) lock() error { return w.key.lock(context.Background(), w.env.patience) }
 
-func (w *appender) unlock() {
-	_ = funlock(w.l.ctl) // it cannot fail on a descriptor that is open
-	<-w.held
-}
+func (w *appender) unlock() { w.key.unlock() }
 
 // publish makes s the end of the log. It is the instant at which what was
 // written begins to exist.
@@ -169,6 +128,13 @@ func (w *appender) begin() error {
 	// newer one.
 	s, ok, sure := chooseSlot(w.buf[:])
 	w.end = s
+	if sure && s.boot == w.env.boot && s.flags&flagPending != 0 {
+		// First of all: what heals a log looks at what is published only.
+		if err := w.resolve(); err != nil {
+			return fmt.Errorf("finish a unit: %w", err)
+		}
+		s = w.end
+	}
 	if !sure || s.boot != w.env.boot || s.flags&flagPoisoned != 0 {
 		if err := w.recover(ok, sure); err != nil {
 			return fmt.Errorf("recover: %w", err)
@@ -244,7 +210,7 @@ func (w *appender) close() {
 		w.running.Done()
 	}
 	w.running.Wait()
-	w.held <- struct{}{}
+	w.key.held <- struct{}{}
 	w.closeTail()
 	_ = w.l.close()
 }
@@ -338,18 +304,31 @@ func (w *appender) append(c *chunk) error {
 }
 
 func (w *appender) appendLocked(c *chunk) error {
-	if err := w.begin(); err != nil {
+	s, err := w.stage(c)
+	if err != nil {
 		return err
+	}
+	if err := w.reach(s); err != nil {
+		return unknown(err)
+	}
+	return nil
+}
+
+// stage writes the batches of c behind the end of the log, where they do not
+// exist yet, and returns the end that makes them exist. The lock is held.
+func (w *appender) stage(c *chunk) (slot, error) {
+	if err := w.begin(); err != nil {
+		return slot{}, err
 	}
 	n := int64(len(c.buf))
 	if w.end.pos > headerSize && w.end.pos+n > w.set.SegmentSize {
 		if err := w.roll(); err != nil {
-			return err
+			return slot{}, err
 		}
 	}
 	if w.end.flags&flagDirty == 0 {
 		if err := w.soil(); err != nil {
-			return err
+			return slot{}, err
 		}
 	}
 	w.allocate(w.end.pos + n)
@@ -357,7 +336,7 @@ func (w *appender) appendLocked(c *chunk) error {
 	s := w.end
 	c.place(s.next, now(), w.l.seed)
 	if err := w.write(c.buf, s.pos); err != nil {
-		return err
+		return slot{}, err
 	}
 	w.at(stepWritten)
 	w.idxBuf = w.idxBuf[:0]
@@ -371,8 +350,13 @@ func (w *appender) appendLocked(c *chunk) error {
 		}
 		s.pos = end
 	}
+	return s, nil
+}
+
+// reach makes what was staged part of the log. A failure may have done so.
+func (w *appender) reach(s slot) error {
 	if err := w.publish(s); err != nil {
-		return unknown(err)
+		return err
 	}
 	w.at(stepPublished)
 	// The index comes after the publication, so that no entry ever points to

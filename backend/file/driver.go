@@ -106,10 +106,13 @@ func (d *fileDriver) Features() driver.Features {
 		Durabilities: []driver.Durability{driver.AtLeastOnce, driver.AtMostOnce, driver.ExactlyOnce},
 		Classes:      []driver.Class{driver.ClassProcess},
 		// The outcome of a local write is known: nothing is ever repeated.
-		Dedup:      driver.Dedup{Retry: true},
-		MaxRecord:  maxRecord,
-		Autocreate: true,
-		Needs:      "a local file system on Linux (macOS: polling, not tested)",
+		Dedup:        driver.Dedup{Retry: true},
+		MaxRecord:    maxRecord,
+		UnitMessages: unitMessages,
+		UnitBytes:    unitBytes,
+		UnitShared:   true,
+		Autocreate:   true,
+		Needs:        "a local file system on Linux (macOS: polling, not tested)",
 	}
 	if d.opts.Sync == SyncAlways {
 		f.Classes = []driver.Class{driver.ClassSynced}
@@ -151,7 +154,8 @@ func (d *fileDriver) openShard(root *os.Root, shard driver.Shard, m meta) (*shar
 		return nil, err
 	}
 	t := tail{l: l}
-	if s, err := t.load(); l.writable && (errors.Is(err, errSlots) || err == nil && (s.boot != d.env.boot || !t.sure)) {
+	s, err := t.load()
+	if l.writable && (errors.Is(err, errSlots) || err == nil && (s.boot != d.env.boot || !t.sure)) {
 		w := newAppender(l, m, d.opts, &d.env)
 		if err := w.lock(); err != nil {
 			_ = l.close()
@@ -165,7 +169,26 @@ func (d *fileDriver) openShard(root *os.Root, shard driver.Shard, m meta) (*shar
 			return nil, err
 		}
 	}
+	if err == nil && s.flags&flagPending != 0 {
+		d.settleIdle(l, m)
+	}
 	return l, nil
+}
+
+// settleIdle finishes a unit that a committer which is gone has left in the
+// log, so that it is read also where nobody writes any more. One that is alive
+// has the lock.
+func (d *fileDriver) settleIdle(l *shardLog, m meta) {
+	if !l.writable {
+		return
+	}
+	w := newAppender(l, m, d.opts, &d.env)
+	if ok, _ := w.key.try(); !ok {
+		return
+	}
+	_ = w.begin() // it is looked at again, and writers say what is wrong
+	w.unlock()
+	w.closeTail()
 }
 
 // Bounds implements [driver.Driver].

@@ -19,8 +19,8 @@ import (
 //	 0 magic u32 · 4 CRC u32 of 8–63, seeded with the log id
 //	 8 payload length u32 · 12 payload CRC u32 · 16 base sequence u64
 //	24 base time i64 · 32 count u32 · 36 flags u32
-//	40 producer or owner id u64 · 48 producer sequence or unit number u64
-//	56 epoch u32 · 60 maximum time delta u32
+//	40 id of the owner of units u64 · 48 id of the unit u64 (zero without one)
+//	56 zero · 60 maximum time delta u32
 //
 // There are two CRCs so that a good header over a bad payload still says which
 // sequences are missing and where the next batch begins. The seed keeps stale
@@ -40,7 +40,13 @@ const (
 
 	// Flags of a batch. A reader refuses the bits it does not know.
 	batchControl = 1 << 0 // no messages for the application
-	batchKnown   = batchControl
+	// batchUnit: it is of the unit and the owner of units named in the header.
+	// It exists once that owner's record says so (see unitrec.go).
+	batchUnit = 1 << 1
+	// batchDurable, with batchUnit: the record was made durable before the
+	// batch was published, so that it can be asked after power loss, too.
+	batchDurable = 1 << 2
+	batchKnown   = batchControl | batchUnit | batchDurable
 
 	// jump is the grid on which the log goes on after power loss.
 	jump = 1 << 32
@@ -107,6 +113,8 @@ type batchHeader struct {
 	time     int64  // base time
 	count    uint32
 	flags    uint32
+	owner    uint64 // with batchUnit
+	unit     uint64 // with batchUnit
 	maxDelta uint32 // largest time minus base time, where that is positive
 }
 
@@ -119,8 +127,7 @@ func (h *batchHeader) next() uint64 { return h.base + uint64(h.count) }
 // maxTime is the largest time of the batch, or its base time.
 func (h *batchHeader) maxTime() int64 { return h.time + int64(h.maxDelta) }
 
-// encode fills the first 64 bytes of b. The ids of producers and units are
-// zero: nothing uses them yet.
+// encode fills the first 64 bytes of b.
 func (h *batchHeader) encode(b []byte, seed uint32) {
 	_ = b[headerSize-1]
 	le.PutUint32(b[0:], magicBatch)
@@ -130,7 +137,9 @@ func (h *batchHeader) encode(b []byte, seed uint32) {
 	le.PutUint64(b[24:], uint64(h.time))
 	le.PutUint32(b[32:], h.count)
 	le.PutUint32(b[36:], h.flags)
-	clear(b[40:60])
+	le.PutUint64(b[40:], h.owner)
+	le.PutUint64(b[48:], h.unit)
+	clear(b[56:60])
 	le.PutUint32(b[60:], h.maxDelta)
 	le.PutUint32(b[4:], crc32.Update(seed, castagnoli, b[8:headerSize]))
 }
@@ -148,6 +157,8 @@ func decodeBatchHeader(b []byte, seed uint32) (batchHeader, bool) {
 		time:     int64(le.Uint64(b[24:])),
 		count:    le.Uint32(b[32:]),
 		flags:    le.Uint32(b[36:]),
+		owner:    le.Uint64(b[40:]),
+		unit:     le.Uint64(b[48:]),
 		maxDelta: le.Uint32(b[60:]),
 	}
 	return h, uint64(h.count) <= uint64(h.length) && h.base <= math.MaxUint64-uint64(h.count)

@@ -319,6 +319,7 @@ func (g *member) look() error {
 		if err := g.c.replaceDeleted(s.name, m); err != nil {
 			return err
 		}
+		g.c.settlePending(s.name, m)
 		g.c.mu.Lock()
 		for _, cur := range g.c.at {
 			if cur.shard.Stream == s.name {

@@ -17,6 +17,7 @@ func (c *consumer) look(ctx context.Context) error {
 		if err := c.replaceDeleted(name, m); err != nil {
 			return err
 		}
+		c.settlePending(name, m)
 		if int32(m.Shards) <= c.known[name] {
 			continue
 		}
@@ -41,6 +42,18 @@ func (c *consumer) look(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// settlePending has units finished that are pending in the logs of the
+// consumer (see settleIdle).
+func (c *consumer) settlePending(name string, m meta) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, cur := range c.at {
+		if cur.shard.Stream == name && cur.r.t.last.flags&flagPending != 0 {
+			c.d.settleIdle(cur.r.l, m)
+		}
+	}
 }
 
 // replaceDeleted gives the cursors whose log was deleted the log of the stream

@@ -3,9 +3,7 @@ package file
 import (
 	"context"
 	"errors"
-	"hash/fnv"
 	"io/fs"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,8 +19,7 @@ type producer struct {
 	blind  bool // at most once: receipts say nothing
 	max    int64
 	closed atomic.Bool
-	last   atomic.Pointer[streamWriter]
-	turn   atomic.Uint32 // for records without a key
+	to     *router
 
 	bytes   atomic.Int64 // in flight
 	waiting atomic.Int32
@@ -31,14 +28,13 @@ type producer struct {
 }
 
 func newProducer(d *fileDriver, cfg driver.ProducerConfig) *producer {
-	p := &producer{d: d, cfg: cfg, blind: cfg.Durability == driver.AtMostOnce, max: int64(cfg.MaxBytes), room: make(chan struct{})}
+	p := &producer{d: d, to: newRouter(d), cfg: cfg, blind: cfg.Durability == driver.AtMostOnce, max: int64(cfg.MaxBytes), room: make(chan struct{})}
 	if p.max <= 0 {
 		p.max = d.opts.Buffer
 	}
 	if p.max <= 0 {
 		p.max = defaultBuffer
 	}
-	p.turn.Store(rand.Uint32())
 	return p
 }
 
@@ -48,24 +44,9 @@ func (p *producer) Produce(ctx context.Context, rec driver.Record, done func(dri
 	if p.closed.Load() {
 		return wrap("send to", driver.Shard{Stream: rec.Stream}, driver.ErrClosed)
 	}
-	s := p.last.Load()
-	if s == nil || s.name != rec.Stream || s.gone.Load() {
-		var err error
-		if s, err = p.d.writerOf(rec.Stream); err != nil {
-			return wrap("send to stream "+rec.Stream, driver.Shard{}, err)
-		}
-		p.last.Store(s)
-	}
-	i, ok := rec.Shard.Index()
-	if !ok {
-		i = p.choose(rec.Key, len(s.lanes))
-	}
-	l, err := s.lane(i)
-	if err == nil && userSize(&rec) > maxRecord {
-		err = driver.Errorf(driver.ErrTooLarge, "", "the record has %d bytes, and at most %d (key, value and headers) are allowed", userSize(&rec), maxRecord)
-	}
+	l, err := p.to.lane(&rec)
 	if err != nil {
-		return wrap("send to", driver.Shard{Stream: rec.Stream, Index: i}, err)
+		return err
 	}
 	size := int64(recordSize(&rec))
 	if n := p.bytes.Add(size); n > p.max && n > size {
@@ -78,20 +59,6 @@ func (p *producer) Produce(ctx context.Context, rec driver.Record, done func(dri
 		return wrap("send to", l.shard, err)
 	}
 	return nil
-}
-
-// choose is the shard for a record that names none: by the key's hash (FNV-1a)
-// where there is a key, else in turn.
-func (p *producer) choose(key []byte, shards int) int32 {
-	if shards == 1 {
-		return 0
-	}
-	if key == nil {
-		return int32(p.turn.Add(1) % uint32(shards))
-	}
-	h := fnv.New32a()
-	h.Write(key)
-	return int32(h.Sum32() % uint32(shards))
 }
 
 // wait is the slow path of Produce: size is counted already and does not fit.

@@ -114,6 +114,7 @@ func (w *appender) findEnd(bases []uint64, valid bool) (end slot, lost bool, err
 	}
 	end.next = bases[k]
 	first := true
+	units := &pendingRecords{w: w, boot: valid && w.end.boot == w.env.boot}
 	for {
 		end.base, end.pos = bases[k], headerSize
 		seg, err := w.l.openSegment(end.base, os.O_RDWR)
@@ -131,7 +132,7 @@ func (w *appender) findEnd(bases []uint64, valid bool) (end slot, lost bool, err
 				x.close()
 				first = false
 			}
-			err = s.keep(&end, synced)
+			err = s.keep(&end, synced, units, k+1 == len(bases))
 		}
 		if err == nil {
 			err = w.env.sync(seg.f)
@@ -162,8 +163,15 @@ func (w *appender) findEnd(bases []uint64, valid bool) (end slot, lost bool, err
 }
 
 // keep moves end over the batches that stay in the segment. It leaves end.pos
-// at the segment's size where all of it stays.
-func (s *scanner) keep(end *slot, synced uint64) error {
+// at the segment's size where all of it stays. last says that no segment
+// follows.
+//
+// A unit that was not committed can only be the last that was written: who
+// writes next cuts it off. So where the owner's record may be older than the
+// log, a unit that it does not know stays if anything follows.
+func (s *scanner) keep(end *slot, synced uint64, units *pendingRecords, last bool) error {
+	var doubt slot // the end before such a unit
+	unit := uint64(0)
 	for end.pos < s.limit {
 		h, ok, err := s.header(end.pos)
 		if err != nil {
@@ -175,10 +183,24 @@ func (s *scanner) keep(end *slot, synced uint64) error {
 				return err
 			}
 		}
+		if good && end.next >= synced {
+			known, sure, err := units.committed(&h)
+			switch {
+			case err != nil, !known && sure:
+				return err
+			case known:
+				unit = 0
+			case h.unit != unit:
+				doubt, unit = *end, h.unit
+			}
+		}
 		switch {
 		case good:
 			end.maxTime = max(end.maxTime, h.maxTime())
 		case end.next >= synced:
+			if unit != 0 {
+				*end = doubt
+			}
 			return nil
 		case ok && h.base == end.next: // the payload is damaged
 		default:
@@ -195,6 +217,9 @@ func (s *scanner) keep(end *slot, synced uint64) error {
 		}
 		end.pos += h.size()
 		end.next = h.next()
+	}
+	if unit != 0 && last {
+		*end = doubt
 	}
 	return nil
 }

@@ -4,8 +4,9 @@ package file
 //
 //	  0 magic u32 · 4 version u32 · 8 log id [16]byte · 24 zero · 60 CRC u32 of 0–59
 //	 64, 128 the end of the log      (a pair of slots, see [slot])
-//	256, 320 reserved for a pending unit
+//	256 zero
 //	384, 448 the start of the log    (a pair of slots, see [startSlot])
+//	512 a unit that is pending       (see [pendingUnit])
 //
 // A pair of slots holds one value that changes without ever being torn: the
 // value of generation g is in slot g&1, so that writing the next one leaves
@@ -14,12 +15,13 @@ package file
 // that is preempted in the middle of its copy while two publications happen
 // sees an old A and a torn B, and would go back a generation.
 const (
-	ctlSize   = 4096
-	ctlEnd    = 64
-	ctlStart  = 384
-	slotSize  = 64
-	pairSize  = 2 * slotSize
-	ctlHeader = 64
+	ctlSize    = 4096
+	ctlEnd     = 64
+	ctlStart   = 384
+	ctlPending = 512
+	slotSize   = 64
+	pairSize   = 2 * slotSize
+	ctlHeader  = 64
 )
 
 // Flags of the end slot.
@@ -27,7 +29,11 @@ const (
 	// flagPoisoned: a sync failed. What lies between synced and next is in
 	// memory and maybe not on the disk, and a later sync may falsely succeed.
 	flagPoisoned = 1 << 0
-	// bit 1 is reserved for a pending unit.
+
+	// flagPending: a unit was written behind the end, and ctl says at
+	// ctlPending which. Whoever has the lock and finds this makes it part of
+	// the log or removes it.
+	flagPending = 1 << 1
 
 	// flagDirty: something was appended since the last recovery. It is set,
 	// and ctl synced, before the first append of a boot, so that a log that

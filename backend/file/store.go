@@ -283,3 +283,10 @@ func listBases(root *os.Root, dir, suffix string) ([]uint64, error) {
 }
 
 func now() int64 { return time.Now().UnixMicro() }
+
+// randomID is a number that is not zero and that nobody else has.
+func randomID() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return le.Uint64(b[:]) | 1
+}
