@@ -130,7 +130,7 @@ func (p *named) run() {
 		select {
 		case <-p.wake:
 		case <-p.life.Done():
-			p.fail(&Error{Op: "send", Kind: ErrClosed, Err: errors.New("the producer was closed before it was sent")})
+			p.fail(nil, &Error{Op: "send", Kind: ErrClosed, Err: errors.New("the producer was closed before it was sent")})
 			return
 		}
 		if p.linger > 0 {
@@ -141,11 +141,11 @@ func (p *named) run() {
 			if len(unit) == 0 {
 				break
 			}
-			err := p.write(unit)
-			if err != nil {
-				p.fail(err)
+			if err := p.write(unit); err != nil {
+				p.fail(unit, err)
+			} else {
+				p.settle(unit, nil)
 			}
-			p.settle(unit, err)
 		}
 	}
 }
@@ -261,8 +261,9 @@ func (p *named) settle(unit []sending, err error) {
 	p.changed = make(chan struct{})
 }
 
-// fail ends the producer: what is in the queue is not written.
-func (p *named) fail(err error) {
+// fail ends the producer with what became of a unit: what is in the queue is
+// not written.
+func (p *named) fail(unit []sending, err error) {
 	p.mu.Lock()
 	if p.failed == nil {
 		p.failed = err
@@ -270,6 +271,7 @@ func (p *named) fail(err error) {
 	rest := p.queue
 	p.queue = nil
 	p.mu.Unlock()
+	p.settle(unit, err)
 	if errors.Is(err, ErrUnknown) { // of what was under way, and not of these
 		err = &Error{Op: "send", Kind: ErrClosed, Err: errors.New("the producer was closed before it was sent")}
 	}
