@@ -204,3 +204,55 @@ func show(s *seastreamer.Streamer, stream string) {
 		fmt.Printf("%s\n", m.Value())
 	}
 }
+
+// Count words exactly once: what is sent and how far was read become visible in
+// one step, so that a run that dies anywhere goes on where the output stands.
+// The two sides may be different backends.
+func ExampleTransactor() {
+	ctx := context.Background()
+	s := store(ctx, "words", "sea", "stream", "sea", "sea")
+	defer s.Close(ctx)
+	end, err := s.End(ctx, "words")
+	if err != nil {
+		panic(err)
+	}
+	job, err := s.Transactor(ctx, seastreamer.TransactorConfig{
+		Name:  "word-count",
+		Input: seastreamer.ConsumerConfig{Streams: []string{"words"}, Start: seastreamer.Earliest, Until: end},
+	})
+	if err != nil {
+		panic(err)
+	}
+	counts := map[string]int{}
+	for tx, err := range job.Units(ctx) {
+		if err != nil {
+			panic(err) // such as ErrFenced: another word-count has taken over
+		}
+		for m := range tx.Messages() {
+			word := string(m.Value())
+			counts[word]++
+			if err := tx.Send(seastreamer.Record{Stream: "counts", Key: m.Value(), Value: fmt.Append(nil, counts[word])}); err != nil {
+				break
+			}
+		} // asking for the next unit commits this one
+	}
+	results, err := s.Consumer(ctx, seastreamer.ConsumerConfig{Streams: []string{"counts"}, Start: seastreamer.Earliest})
+	if err != nil {
+		panic(err)
+	}
+	n := 0
+	for m, err := range results.Messages(ctx) {
+		if err != nil {
+			panic(err)
+		}
+		fmt.Printf("%s %s\n", m.Key(), m.Value())
+		if n++; n == 4 {
+			break
+		}
+	}
+	// Output:
+	// sea 1
+	// stream 1
+	// sea 2
+	// sea 3
+}
