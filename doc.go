@@ -19,7 +19,8 @@
 // [Producer.Send] waits for a receipt, [Producer.Enqueue] does not. The
 // Durability of a producer says what happens to repeats: AtMostOnce fires and
 // forgets, AtLeastOnce repeats until it is acknowledged, ExactlyOnce has the
-// backend remove repeats within its window, see Features.Dedup. A send has
+// backend remove the toolkit's own repeats, see Features.Dedup, and with a Name
+// the application's. A send has
 // three outcomes:
 //
 //   - nil: the record was written, and the receipt's Class says what it
@@ -49,8 +50,9 @@
 //
 //   - the latest messages, old ones may be missed: no group, Start: Latest;
 //   - every message, perhaps repeated: a group, or your own checkpoint;
-//   - every message once: the checkpoint stored in the same transaction as
-//     what the messages caused.
+//   - every message once: a [Transactor], where what the messages cause is
+//     sent to a stream; else the checkpoint stored in the same transaction as
+//     what they caused.
 //
 // Acknowledging follows the loop by default: asking for the next message
 // acknowledges the one before, and leaving the loop early does not, whether by
@@ -67,6 +69,30 @@
 // consumer is closed, Until is reached or a bounded source has ended, the loop
 // ends silently. The consumer is intact after an error or a break and may be
 // ranged over again.
+//
+// # Exactly once
+//
+// A [Transactor] reads from one backend and sends to another, or the same, in
+// units: what was sent and how far was read become visible in one step, where
+// the output is. After any fault it goes on at the position that is there.
+//
+//	for tx, err := range job.Units(ctx) {
+//		if err != nil {
+//			return err
+//		}
+//		for m := range tx.Messages() {
+//			if err := tx.Send(bill(m)); err != nil {
+//				break
+//			}
+//		}
+//	} // the unit is committed here, when the loop asks for the next one
+//
+// The newest Transactor of a name has it: older ones end with [ErrFenced], and
+// what they had under way leaves no trace. What a loop body does elsewhere, in
+// a database or by mail, is not part of a unit.
+//
+// A producer with a Name makes the application's own repeats harmless in the
+// same way: an ID that was written under the name is not written again.
 //
 // # Positions and gaps
 //
@@ -89,7 +115,7 @@
 // Streamer and Producer may be used by any number of goroutines. A Consumer
 // has one loop at a time; its other methods may be called from anywhere. A
 // consumer owns two goroutines, one that fetches and one that commits, plus
-// the backend's; a producer owns none. Every method returns within its
+// the backend's; a producer owns none, or one where it has a Name. Every method returns within its
 // context, also against a server that accepts and says nothing. Close drains,
 // flushes and commits within its context, is idempotent and leaves no
 // goroutine behind.

@@ -205,54 +205,37 @@ func show(s *seastreamer.Streamer, stream string) {
 	}
 }
 
-// Count words exactly once: what is sent and how far was read become visible in
-// one step, so that a run that dies anywhere goes on where the output stands.
-// The two sides may be different backends.
+// Turn input into output exactly once: what is sent and how far was read become
+// visible in one step, so that a run that dies anywhere goes on where the output
+// stands. The two sides may be different backends.
 func ExampleTransactor() {
 	ctx := context.Background()
-	s := store(ctx, "words", "sea", "stream", "sea", "sea")
+	s := store(ctx, "orders", "7", "8", "9")
 	defer s.Close(ctx)
-	end, err := s.End(ctx, "words")
+	end, err := s.End(ctx, "orders")
 	if err != nil {
 		panic(err)
 	}
 	job, err := s.Transactor(ctx, seastreamer.TransactorConfig{
-		Name:  "word-count",
-		Input: seastreamer.ConsumerConfig{Streams: []string{"words"}, Start: seastreamer.Earliest, Until: end},
+		Name:  "invoicing",
+		Input: seastreamer.ConsumerConfig{Streams: []string{"orders"}, Start: seastreamer.Earliest, Until: end},
 	})
 	if err != nil {
 		panic(err)
 	}
-	counts := map[string]int{}
 	for tx, err := range job.Units(ctx) {
 		if err != nil {
-			panic(err) // such as ErrFenced: another word-count has taken over
+			panic(err) // such as ErrFenced: another process has taken the name over
 		}
 		for m := range tx.Messages() {
-			word := string(m.Value())
-			counts[word]++
-			if err := tx.Send(seastreamer.Record{Stream: "counts", Key: m.Value(), Value: fmt.Append(nil, counts[word])}); err != nil {
-				break
+			if err := tx.Send(seastreamer.Record{Stream: "invoices", Value: append([]byte("invoice for "), m.Value()...)}); err != nil {
+				break // the unit fails, and the loop ends with the error
 			}
-		} // asking for the next unit commits this one
-	}
-	results, err := s.Consumer(ctx, seastreamer.ConsumerConfig{Streams: []string{"counts"}, Start: seastreamer.Earliest})
-	if err != nil {
-		panic(err)
-	}
-	n := 0
-	for m, err := range results.Messages(ctx) {
-		if err != nil {
-			panic(err)
 		}
-		fmt.Printf("%s %s\n", m.Key(), m.Value())
-		if n++; n == 4 {
-			break
-		}
-	}
+	} // asking for the next unit commits the one before
+	show(s, "invoices")
 	// Output:
-	// sea 1
-	// stream 1
-	// sea 2
-	// sea 3
+	// invoice for 7
+	// invoice for 8
+	// invoice for 9
 }
