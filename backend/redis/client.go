@@ -133,9 +133,10 @@ func (c *client) Features() driver.Features {
 		Durabilities: []driver.Durability{driver.AtLeastOnce, driver.AtMostOnce, driver.ExactlyOnce},
 		Classes:      []driver.Class{driver.ClassNone, driver.ClassMemory},
 		Dedup:        driver.Dedup{Retry: true},
-		MaxRecord:    c.o.MaxRecord,
-		Autocreate:   !c.o.NoAutocreate,
-		Needs:        "Redis from 6.2 (from 7.0 for exact gaps, 7.2 for WAITAOF, 8.6 for IDMP)",
+		UnitMessages: unitMessages, UnitBytes: unitBytes, UnitShared: true,
+		MaxRecord:  c.o.MaxRecord,
+		Autocreate: !c.o.NoAutocreate,
+		Needs:      "Redis from 6.2 (from 7.0 for exact gaps, 7.2 for WAITAOF, 8.6 for IDMP)",
 	}
 	i := c.server()
 	if i.idmp {

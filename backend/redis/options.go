@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/driver"
@@ -54,6 +55,10 @@ type Options struct {
 	// one slot (keys {name} and {name}:N), shard puts shard N of all streams
 	// into one slot (keys name:{N}).
 	HashTag string
+	// UnitTag [unit_tag] is the hash tag of the keys that keep the progress of a
+	// Transactor; empty is its name. In a cluster everything that it writes has
+	// to have the same tag, or be the key of that name.
+	UnitTag string
 	// Discover [discover] says how shards are found: exists asks for name:0,
 	// name:1 and so on until one is missing, scan looks at all keys of the
 	// server and finds those that have gaps between them, too.
@@ -125,6 +130,7 @@ func (o Options) merged(u driver.URL) (Options, error) {
 	o.DeliveryTimeout = q.Duration("delivery_timeout", o.DeliveryTimeout)
 	o.Field = q.String("field", o.Field)
 	o.HashTag = q.OneOf("hash_tag", o.HashTag, hashTags...)
+	o.UnitTag = q.String("unit_tag", o.UnitTag)
 	o.Discover = q.OneOf("discover", o.Discover, discoveries...)
 	o.DiscoverEvery = q.Duration("discover_every", o.DiscoverEvery)
 	o.Shards = q.Int("shards", o.Shards)
@@ -204,6 +210,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("field %q means something else in an entry: choose another name", o.Field)
 	case !slices.Contains(hashTags, o.HashTag):
 		return fmt.Errorf("hash tag %q: one of %s is wanted", o.HashTag, strings.Join(hashTags, ", "))
+	case strings.ContainsAny(o.UnitTag, "{}") || strings.ContainsFunc(o.UnitTag, unicode.IsControl):
+		return fmt.Errorf("unit tag %q: write the hash tag without its braces", o.UnitTag)
 	case !slices.Contains(discoveries, o.Discover):
 		return fmt.Errorf("discover %q: one of %s is wanted", o.Discover, strings.Join(discoveries, ", "))
 	case !slices.Contains(partitioners, o.Partitioner):

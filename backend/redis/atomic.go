@@ -1,0 +1,249 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// What bounds a unit. The first two are what a Transactor gets that asks for
+// nothing else: larger ones are no faster, and the server does nothing else
+// while it works on one.
+const (
+	unitMessages = 2000
+	unitBytes    = 1 << 20
+	maxUnitArgs  = 1 << 20 // Redis before 7.0 takes no more arguments
+	maxUnitBytes = 256 << 20
+	maxUnitField = 3500 // of one record: Lua unpacks less than 8,000 arguments
+)
+
+// Where progress is kept.
+const (
+	progressPrefix = "sea:progress:" // a hash, see owner
+	shardsPrefix   = "sea:shards:"   // a set of the shards that have progress
+)
+
+// Owner opens what commits units under a name. It needs a server that answers.
+func (c *client) Owner(ctx context.Context, oc driver.OwnerConfig) (driver.Owner, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if err := checkOwnerName(oc.Name); err != nil {
+		return nil, err
+	}
+	rc, err := c.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := &owner{c: c, conf: oc, token: producerID(), cluster: isCluster(rc),
+		rules: &producer{c: c, o: &c.o, byKey: c.o.Partitioner == partitioners[0]},
+		line:  make(chan struct{}, 1), held: map[driver.Shard]bool{}, streams: map[string]*stream{}, parts: map[*shard]*part{}}
+	if err := o.rules.probe(); err != nil {
+		return nil, err
+	}
+	o.progress, o.shards = progressKeys(c.o.UnitTag, oc.Name)
+	o.slot = slot(o.progress)
+	return o, nil
+}
+
+func checkOwnerName(name string) error {
+	wrong := func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '.' || r == '_' || r == '-')
+	}
+	if name == "" || len(name) > 200 || strings.ContainsFunc(name, wrong) {
+		return driver.Errorf(driver.ErrInvalid, "", "%q cannot name progress: 1 to 200 letters, digits, '.', '_' and '-' are wanted", name)
+	}
+	return nil
+}
+
+// progressKeys are the keys of the progress and of the list of shards. Their
+// hash tag is the one that was asked for, or else the name.
+func progressKeys(tag, name string) (progress, shards string) {
+	at := "{" + name + "}"
+	if tag != "" {
+		at = "{" + tag + "}:" + name
+	}
+	return progressPrefix + at, shardsPrefix + at
+}
+
+// An owner commits units. Its progress is a hash with these fields, where a
+// shard of the input is written as stream:index:
+//
+//	at:shard     where the shard stands, as two numbers with a dash
+//	owner        the token of the sole owner
+//	owner:shard  the token of the shard's owner, of several
+//	epoch        how many claims there were
+//
+// A claim of a sole owner removes the tokens of others, and the other way
+// round, so that a unit fails whose owner is not the newest.
+//
+// It has one connection, on which one command is under way at a time.
+type owner struct {
+	c        *client
+	conf     driver.OwnerConfig
+	token    string
+	progress string // the keys
+	shards   string
+	slot     uint16
+	cluster  bool
+	rules    *producer // it sends nothing: it knows how records are encoded, and where they go
+
+	line chan struct{} // has an element while somebody uses what follows
+	wire *wire         // nil where there is no connection
+	addr string        // of the node that has the slot; empty where that is not known
+
+	mu      sync.Mutex // of what follows, and of the open unit
+	closed  bool
+	epoch   int64 // of the latest claim
+	claimed bool  // there was one
+	held    map[driver.Shard]bool
+	open    *tx
+	streams map[string]*stream
+	parts   map[*shard]*part
+}
+
+// field is how a shard of the input is written.
+func field(s driver.Shard) string { return s.Stream + ":" + strconv.Itoa(int(s.Index)) }
+
+// Claim makes this the owner of shards. It may be repeated when it has failed.
+func (o *owner) Claim(ctx context.Context, at []driver.Position) ([]driver.Position, error) {
+	for {
+		o.mu.Lock()
+		closed, mode, epoch := o.closed, "more", o.epoch
+		if o.conf.Shared {
+			mode = "shared"
+		} else if !o.claimed {
+			mode = "first"
+		}
+		o.mu.Unlock()
+		switch {
+		case closed:
+			return nil, errOwnerClosed
+		case len(at) == 0:
+			return nil, nil
+		}
+		said, _, err := o.call(ctx, o.claimCommand(mode, epoch, at), nil)
+		switch {
+		case err != nil: // to repeat it does no harm
+			return nil, err
+		case said.refused != "":
+			return nil, o.refusal(said.refused, o.progress)
+		case said.short != nil:
+			return nil, &driver.Error{Kind: driver.ErrUnavailable, Err: said.short}
+		}
+		again, err := o.claimedAnswer(said.words, at)
+		if !again {
+			if err != nil {
+				return nil, err
+			}
+			return at, nil
+		}
+	}
+}
+
+func (o *owner) claimCommand(mode string, epoch int64, at []driver.Position) []byte {
+	b := appendHeader(make([]byte, 0, 4096), '*', 8+2*len(at))
+	b = appendBulk(appendBulk(b, "EVAL"), claimScript.text(o.c.server().version))
+	b = appendBulk(appendBulk(appendBulk(b, "2"), o.progress), o.shards)
+	b = appendBulk(appendBulk(b, o.token), mode)
+	b = appendBulk(b, strconv.FormatInt(epoch, 10))
+	for i := range at {
+		b = appendBulk(appendBulk(b, field(at[i].Shard)), idText(at[i].Next))
+	}
+	return b
+}
+
+// claimedAnswer reads the answer to a claim of at, whose positions it sets. It
+// reports whether to claim again.
+func (o *owner) claimedAnswer(words []string, at []driver.Position) (again bool, err error) {
+	word, arg := "", ""
+	if len(words) > 0 {
+		word = words[0]
+	}
+	if len(words) > 1 {
+		arg = words[1]
+	}
+	n, numErr := strconv.ParseInt(arg, 10, 64)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case word == "OK" && numErr == nil && len(words) == 2+len(at):
+		got := make([]driver.Seq, len(at))
+		for i, w := range words[2:] {
+			var ok bool
+			if got[i], ok = parseID(w); !ok {
+				return false, driver.Errorf(driver.ErrInvalid, "", "%s: key %q has %q as the position of %v: two numbers with a dash are wanted", o.name(), o.progress, printable(w), at[i].Shard)
+			}
+		}
+		for i := range at {
+			at[i].Next = got[i]
+			o.held[at[i].Shard] = true
+		}
+		o.epoch, o.claimed = n, true
+		return false, nil
+	case word == "AGAIN" && numErr == nil:
+		o.epoch = n
+		return true, nil
+	case word == "FENCED":
+		return false, o.fenced()
+	case word == "BEHIND":
+		return false, o.behind()
+	case word == "LOST" && numErr == nil && n >= 0 && n < int64(len(at)):
+		return false, &driver.Error{Shard: at[n].Shard, Kind: driver.ErrLost, Err: fmt.Errorf(
+			"%s: key %q says that %q has progress, and key %q has none: to begin anew delete both", o.name(), o.shards, o.conf.Name, o.progress)}
+	case word == "TYPE":
+		key, want := o.progress, "hash"
+		if arg == "2" {
+			key, want = o.shards, "set"
+		}
+		return false, driver.Errorf(driver.ErrInvalid, "", "%s: key %q is no %s: somebody else uses it", o.name(), key, want)
+	}
+	return false, driver.Errorf(driver.ErrInvalid, "", "%s: unexpected answer to a claim: %q", o.name(), words)
+}
+
+func (o *owner) fenced() error {
+	return driver.Errorf(driver.ErrFenced, "", "progress of %q", o.conf.Name)
+}
+
+// behind is the error where the server does not know of what it has told us.
+func (o *owner) behind() error {
+	return driver.Errorf(driver.ErrUnknown, "", "%s has forgotten a claim of %q, as a fail-over or a loss of data may do", o.name(), o.conf.Name)
+}
+
+// Release gives shards up. Whoever claims them next fences this owner anyway,
+// so that there is nothing to tell the server.
+func (o *owner) Release(_ context.Context, shards []driver.Shard) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range shards {
+		delete(o.held, s)
+	}
+	return nil
+}
+
+// Close ends the owner. Its tokens stay until somebody claims.
+func (o *owner) Close(ctx context.Context) error {
+	o.mu.Lock()
+	closed := o.closed
+	o.closed = true
+	if o.open != nil {
+		o.open.ended, o.open = true, nil
+	}
+	o.mu.Unlock()
+	if closed {
+		return nil
+	}
+	select {
+	case o.line <- struct{}{}:
+		o.release()
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx) // whoever uses it hangs up
+	}
+}
+
+var errOwnerClosed = &driver.Error{Kind: driver.ErrClosed, Err: fmt.Errorf("the owner is closed")}
