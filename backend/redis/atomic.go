@@ -106,6 +106,14 @@ type owner struct {
 	parts   map[*shard]*part
 }
 
+// tag is the hash tag that outputs need in a cluster.
+func (o *owner) tag() string {
+	if t := o.c.o.UnitTag; t != "" {
+		return t
+	}
+	return o.conf.Name
+}
+
 // field is how a shard of the input is written.
 func field(s driver.Shard) string { return s.Stream + ":" + strconv.Itoa(int(s.Index)) }
 

@@ -191,7 +191,8 @@ func (o *owner) name() string { return o.c.where() }
 // refusal is what a server said that did not carry out a command.
 func (o *owner) refusal(why, keys string) error {
 	kind, said := o.c.describeText(o.name(), why)
-	if firstWord(why) == "NOPERM" {
+	if firstWord(why) == "NOPERM" || strings.Contains(why, "user executing the script can't") {
+		kind = driver.ErrDenied
 		said = fmt.Sprintf("%s does not allow %s to use %s: %s", o.name(), o.c.who(), keys, otherWords(why))
 	}
 	return &driver.Error{Kind: kind, Err: errors.New(said)}

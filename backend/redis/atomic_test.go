@@ -103,7 +103,7 @@ func wantKind(t testing.TB, what string, err, kind error) {
 	}
 }
 
-// on is a fresh owner of a sole name.
+// sole is a fresh owner that shares with nobody.
 func sole(t *testing.T, r *redistest.Servers) driver.Owner {
 	t.Helper()
 	return ownerForTest(t, r.URL(), driver.OwnerConfig{Name: "job"})

@@ -124,7 +124,7 @@ func (t *tx) find(ctx context.Context, rec *driver.Record) (*part, error) {
 		return nil, err
 	}
 	if o.cluster && s.slot != o.slot {
-		return nil, o.otherSlot(s)
+		return nil, o.otherSlot(s, st.sharded)
 	}
 	p := o.parts[s]
 	if p == nil {
@@ -139,13 +139,14 @@ func (t *tx) find(ctx context.Context, rec *driver.Record) (*part, error) {
 }
 
 // otherSlot is why a record cannot be in a unit.
-func (o *owner) otherSlot(s *shard) error {
-	hint := fmt.Sprintf("its keys need one hash tag, that of unit_tag or else %q", o.conf.Name)
-	if from, to, _ := hashTag(s.key); !strings.ContainsAny(s.key[from:to], "{}") {
+func (o *owner) otherSlot(s *shard, sharded bool) error {
+	hint := fmt.Sprintf("its key needs the hash tag {%s}", o.tag())
+	from, to, _ := hashTag(s.key)
+	switch _, _, own := hashTag(s.Stream); {
+	case sharded && !own && o.c.o.HashTag != hashTags[1]:
+		hint = fmt.Sprintf("set hash_tag=stream and unit_tag=%s", s.Stream)
+	case !strings.ContainsAny(s.key[from:to], "{}"):
 		hint = fmt.Sprintf("set unit_tag=%s", s.key[from:to])
-		if o.c.o.HashTag != hashTags[1] {
-			hint += ", and hash_tag=stream where it has several shards"
-		}
 	}
 	return &driver.Error{Shard: s.Shard, Kind: errors.ErrUnsupported, Err: fmt.Errorf(
 		"in a cluster a unit is in one slot: key %q is in slot %d and the progress of %q (key %q) in slot %d: %s",

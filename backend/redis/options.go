@@ -56,8 +56,8 @@ type Options struct {
 	// into one slot (keys name:{N}).
 	HashTag string
 	// UnitTag [unit_tag] is the hash tag of the keys that keep the progress of a
-	// Transactor; empty is its name. In a cluster everything that it writes has
-	// to have the same tag, or be the key of that name.
+	// Transactor; empty is its name. In a cluster all that it writes has to be
+	// in the slot of that tag. Another tag is another progress.
 	UnitTag string
 	// Discover [discover] says how shards are found: exists asks for name:0,
 	// name:1 and so on until one is missing, scan looks at all keys of the
