@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/seastreamer/seastreamer/driver"
@@ -32,8 +31,8 @@ func (c *client) Owner(ctx context.Context, oc driver.OwnerConfig) (driver.Owner
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if err := checkOwnerName(oc.Name); err != nil {
-		return nil, err
+	if err := driver.CheckOwnerName(oc.Name); err != nil {
+		return nil, &driver.Error{Kind: driver.ErrInvalid, Err: err}
 	}
 	rc, err := c.connect(ctx)
 	if err != nil {
@@ -48,16 +47,6 @@ func (c *client) Owner(ctx context.Context, oc driver.OwnerConfig) (driver.Owner
 	o.progress, o.shards = progressKeys(c.o.UnitTag, oc.Name)
 	o.slot = slot(o.progress)
 	return o, nil
-}
-
-func checkOwnerName(name string) error {
-	wrong := func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '.' || r == '_' || r == '-')
-	}
-	if name == "" || len(name) > 200 || strings.ContainsFunc(name, wrong) {
-		return driver.Errorf(driver.ErrInvalid, "", "%q cannot name progress: 1 to 200 letters, digits, '.', '_' and '-' are wanted", name)
-	}
-	return nil
 }
 
 // progressKeys are the keys of the progress and of the list of shards. Their

@@ -356,9 +356,13 @@ func TestUnitCluster(t *testing.T) {
 			if _, err := r.Failover(t.Context(), must(t)(r.Master(s))); err != nil {
 				t.Error(err)
 			}
+			if err := r.Ready(t.Context()); err != nil {
+				t.Error(err)
+			}
 		})
 		wantNumbers(t, r, must(t)(r.Master(s)), "{copy}:0", n)
-	})	t.Run("killed", func(t *testing.T) {
+	})
+	t.Run("killed", func(t *testing.T) {
 		s := int(slot("killed"))
 		n := copyAll(t, r.URL()+"/?unit_tag=killed", "killed", 1000, func() {
 			time.Sleep(100 * time.Millisecond)

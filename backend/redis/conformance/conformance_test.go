@@ -43,8 +43,13 @@ func TestConformanceSentinel(t *testing.T) {
 	drivertest.Run(t, harness(redistest.SentinelForTest(t, redistest.Options{AppendOnly: true}), false))
 }
 
+// TestConformanceCluster has shard N of all streams in one slot, so that the
+// progress of units can be there, too.
 func TestConformanceCluster(t *testing.T) {
-	drivertest.Run(t, harness(redistest.ClusterForTest(t, redistest.Options{AppendOnly: true}), true))
+	s := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true})
+	h := harness(s, true)
+	h.Open, h.UnitsStay = opens(s.URL()+"/?hash_tag=shard&unit_tag=0"), true
+	drivertest.Run(t, h)
 }
 
 func opens(url string) func(testing.TB) driver.Driver {
@@ -63,6 +68,12 @@ func opens(url string) func(testing.TB) driver.Driver {
 
 // harness reaches servers that exist for the whole test.
 func harness(s *redistest.Servers, cluster bool) drivertest.Harness {
+	shardKey := func(stream string, i int) string {
+		if cluster {
+			return fmt.Sprintf("%s:{%d}", stream, i)
+		}
+		return fmt.Sprintf("%s:%d", stream, i)
+	}
 	node := func(t testing.TB, key string) int {
 		t.Helper()
 		slot := 0
@@ -78,21 +89,30 @@ func harness(s *redistest.Servers, cluster bool) drivertest.Harness {
 	return drivertest.Harness{
 		Open: opens(s.URL()),
 		Create: func(t testing.TB, stream string, shards int) {
-			if shards == 1 {
+			if shards == 1 && !cluster {
 				makeEmpty(t, s, node(t, stream), stream)
 				return
 			}
 			for i := range shards {
-				key := stream + ":" + strconv.Itoa(i)
+				key := shardKey(stream, i)
 				makeEmpty(t, s, node(t, key), key)
 			}
 		},
 		Trim: func(t testing.TB, sh driver.Shard, before driver.Seq) {
 			key := sh.Stream
-			if first := key + ":0"; s.Call(t, node(t, first), "EXISTS", first) == "1" {
-				key += ":" + strconv.Itoa(int(sh.Index))
+			if first := shardKey(key, 0); s.Call(t, node(t, first), "EXISTS", first) == "1" {
+				key = shardKey(key, int(sh.Index))
 			}
 			s.Call(t, node(t, key), "XTRIM", key, "MINID", fmt.Sprintf("%d-%d", before.Hi, before.Lo))
+		},
+		LosePositions: func(t testing.TB, name string) {
+			key := "sea:progress:{" + name + "}"
+			if cluster {
+				key = "sea:progress:{0}:" + name
+			}
+			if n := s.Call(t, node(t, key), "DEL", key); n != "1" {
+				t.Fatalf("%s keys are called %s", n, key)
+			}
 		},
 		Foreign: []string{
 			"github.com/seastreamer/seastreamer/internal/testserver.run",
