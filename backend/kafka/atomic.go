@@ -43,7 +43,7 @@ type owner struct {
 	name   string
 	me     string // random, in the records that this owner writes
 	who    string // host and process, for people
-	group  *group // where the positions are offsets of a group, else nil
+	group  *group // whose offsets are the positions too, or nil
 	units  *transactional
 	claims *transactional
 	log    driver.Shard // where the records of the name are
@@ -149,10 +149,10 @@ func (o *owner) find(ctx context.Context, at []driver.Position) (found, fresh []
 	}
 	for _, p := range at {
 		v, ok := st.position(p.Shard)
-		if o.group != nil {
-			var n int64
-			n, ok = offsets[p.Shard]
-			v.Next = seq(n)
+		// Record and offset were written together. They differ where somebody
+		// has set the group's offset, which is meant, and where it has expired.
+		if n, set := offsets[p.Shard]; set {
+			v.Next, ok = seq(n), true
 		}
 		_, listed := st.listed(p.Shard)
 		switch {
@@ -174,16 +174,15 @@ func (o *owner) find(ctx context.Context, at []driver.Position) (found, fresh []
 func (o *owner) start(ctx context.Context, fresh []driver.Position) error {
 	var recs []*kgo.Record
 	for _, p := range fresh {
-		v := positionValue{Owner: o.me, Next: p.Next, Group: o.group != nil}
+		v := positionValue{Owner: o.me, Next: p.Next}
+		recs = append(recs, o.record(atKey(o.name, p.Shard), v), o.record(hasKey(o.name, p.Shard), v))
+	}
+	return o.claims.run(ctx, recs, func(ctx context.Context) error {
 		if o.group == nil {
-			recs = append(recs, o.record(atKey(o.name, p.Shard), v))
+			return nil
 		}
-		recs = append(recs, o.record(hasKey(o.name, p.Shard), v))
-	}
-	if o.group == nil {
-		return o.claims.run(ctx, recs, nil)
-	}
-	return o.claims.run(ctx, recs, func(ctx context.Context) error { return o.group.commit(ctx, o.claims, fresh) })
+		return o.group.commit(ctx, o.claims, fresh)
+	})
 }
 
 // record is one of the name's records.

@@ -81,6 +81,11 @@
 // anew. Where both are gone, for instance with the topic, nobody can know. To
 // remove a name for good, send tombstones for all of its keys, has last.
 //
+// Where the input is of the same cluster the positions are also committed as
+// offsets of the consumer group NAME, in the same transaction, so that tools
+// see the lag. While nobody runs, setting the group's offsets moves the
+// position; deleting them, or their expiry, does not.
+//
 // A claim reads that partition to its end and so waits for other names'
 // transactions there, at most their TransactionTimeout.
 //

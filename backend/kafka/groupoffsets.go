@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -11,13 +12,39 @@ import (
 	"github.com/seastreamer/seastreamer/driver"
 )
 
-// A group keeps positions as the offsets of a consumer group, which are
-// committed in a transaction: not by franz-go's session for that, which commits
-// what was polled, but by hand, with positions that the unit names.
+// A group has the positions as the offsets of a consumer group too, committed
+// in the same transaction: not by franz-go's session for that, which commits
+// what was polled, but by hand, with positions that the unit names. So tools see
+// how far it is and can set it. Alone the offsets would not do: where a group
+// has no members they expire one by one, a week after their last commit, and a
+// shard may be quiet for longer.
 type group struct {
 	c    *client
 	name string
-	ids  map[string][16]byte // of the streams; zero where the cluster has none
+
+	mu  sync.Mutex
+	ids map[string][16]byte // of the streams; zero where the cluster has none
+}
+
+// learn finds out the ids of streams, by which newer requests name them.
+func (g *group) learn(ctx context.Context, at []driver.Position) error {
+	var streams []string
+	for s := range byStream(at) {
+		streams = append(streams, s)
+	}
+	ts, err := retried(ctx, func() (map[string]topic, error) { return topics(ctx, g.c, g.c.cl, false, streams...) })
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for s, t := range ts {
+		g.ids[s] = t.id
+	}
+	return err
+}
+
+func (g *group) id(stream string) [16]byte {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ids[stream]
 }
 
 // member is who commits, empty for somebody outside of the group's membership.
@@ -31,6 +58,9 @@ func (g *group) member() (id string, generation int32) { return "", -1 }
 func (g *group) fetch(ctx context.Context, at []driver.Position) (map[driver.Shard]int64, error) {
 	if len(at) == 0 {
 		return nil, nil
+	}
+	if err := g.learn(ctx, at); err != nil {
+		return nil, err
 	}
 	for tries := 0; ; tries++ {
 		found, err := g.fetchOnce(ctx, at)
@@ -55,7 +85,7 @@ func (g *group) fetchOnce(ctx context.Context, at []driver.Position) (map[driver
 		t := kmsg.NewOffsetFetchRequestTopic()
 		t.Topic = stream
 		gt := kmsg.NewOffsetFetchRequestGroupTopic()
-		gt.Topic, gt.TopicID = stream, g.ids[stream]
+		gt.Topic, gt.TopicID = stream, g.id(stream)
 		for _, p := range ps {
 			t.Partitions = append(t.Partitions, p.Index)
 			gt.Partitions = append(gt.Partitions, p.Index)
@@ -110,30 +140,14 @@ func (g *group) stream(name string, id [16]byte) string {
 	if name != "" {
 		return name
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for n, i := range g.ids {
 		if i == id {
 			return n
 		}
 	}
 	return ""
-}
-
-// fill adds the unit's positions to its transaction.
-func (g *group) fill(ctx context.Context, u *unit, moves []driver.Move) error {
-	if len(moves) == 0 {
-		return nil
-	}
-	if !u.begun.Load() { // it has no records
-		v := positionValue{Owner: u.o.me, Who: u.o.who}
-		if err := u.note(ctx, ownerKey(u.o.name), v); err != nil {
-			return err
-		}
-	}
-	at := make([]driver.Position, len(moves))
-	for i, m := range moves {
-		at[i] = driver.Position{Shard: m.Shard, Next: m.To}
-	}
-	return g.commit(ctx, u.o.units, at)
 }
 
 // commit adds positions to the transaction that t has open.
@@ -147,7 +161,7 @@ func (g *group) commit(ctx context.Context, t *transactional, at []driver.Positi
 	req.MemberID, req.Generation = g.member()
 	for stream, ps := range byStream(at) {
 		rt := kmsg.NewTxnOffsetCommitRequestTopic()
-		rt.Topic, rt.TopicID = stream, g.ids[stream]
+		rt.Topic, rt.TopicID = stream, g.id(stream)
 		for _, p := range ps {
 			rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 			rp.Partition, rp.Offset = p.Index, offset(p.Next)

@@ -53,12 +53,11 @@ func hasKey(name string, s driver.Shard) string {
 
 // A positionValue is the value of all three kinds of records.
 type positionValue struct {
-	V     int        `json:"v"`               // of the format
-	Owner string     `json:"owner"`           // who wrote it: random, of one opening
-	Who   string     `json:"who,omitempty"`   // host and process, in the owner's record
-	Unit  uint64     `json:"unit,omitempty"`  // counted by the owner, in a position
-	Next  driver.Seq `json:"next"`            // in a position, and where a listed shard began
-	Group bool       `json:"group,omitempty"` // a listed shard whose position is an offset of the group
+	V     int        `json:"v"`              // of the format
+	Owner string     `json:"owner"`          // who wrote it: random, of one opening
+	Who   string     `json:"who,omitempty"`  // host and process, in the owner's record
+	Unit  uint64     `json:"unit,omitempty"` // counted by the owner, in a position
+	Next  driver.Seq `json:"next"`           // in a position, and where a listed shard began
 }
 
 const positionVersion = 1

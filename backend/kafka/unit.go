@@ -187,21 +187,25 @@ func (u *unit) check(moves []driver.Move) error {
 	return nil
 }
 
-// fill adds the positions to the transaction. franz-go ends a transaction
-// without records by doing nothing, so each unit that moves has one, also where
-// the positions are offsets of a group.
+// fill adds the positions to the transaction: franz-go ends one without records
+// by doing nothing, and offsets of a group expire, so each unit that moves has a
+// record, also where the positions are offsets too.
 func (u *unit) fill(ctx context.Context, moves []driver.Move) error {
 	o := u.o
-	if o.group != nil {
-		return o.group.fill(ctx, u, moves)
-	}
 	for _, m := range moves {
 		v := positionValue{Owner: o.me, Unit: u.n, Next: m.To}
 		if err := u.note(ctx, atKey(o.name, m.Shard), v); err != nil {
 			return err
 		}
 	}
-	return nil
+	if o.group == nil || len(moves) == 0 {
+		return nil
+	}
+	at := make([]driver.Position, len(moves))
+	for i, m := range moves {
+		at[i] = driver.Position{Shard: m.Shard, Next: m.To}
+	}
+	return o.group.commit(ctx, o.units, at)
 }
 
 // note adds a record of the name to the unit.
@@ -247,7 +251,7 @@ func (u *unit) uncommitted(ctx context.Context, err error) error {
 		// this unit wrote, and they are there to be seen.
 		o.kill(err)
 		said := o.fenced(ctx, err, time.Second)
-		if errors.Is(said, driver.ErrFenced) && o.group == nil {
+		if errors.Is(said, driver.ErrFenced) {
 			if st, failed := o.c.readStanding(ctx, o.name, o.me); failed == nil && st.units[u.n] {
 				return nil
 			}

@@ -1,0 +1,79 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+var _ driver.Paired = (*client)(nil)
+
+// Pair opens an owner whose positions are also the offsets of the consumer
+// group of its name, where the input is of this cluster.
+func (c *client) Pair(ctx context.Context, in driver.Driver, oc driver.OwnerConfig) (driver.PairedOwner, error) {
+	src, ok := in.(*client)
+	if !ok {
+		return nil, driver.Errorf(errors.ErrUnsupported, "", "the input is not Kafka")
+	}
+	within, cancel := c.within(ctx)
+	defer cancel()
+	if src != c {
+		a, err := c.clusterID(within)
+		if err != nil {
+			return nil, err
+		}
+		b, err := src.clusterID(within)
+		if err != nil {
+			return nil, err
+		}
+		if a == "" || a != b {
+			return nil, driver.Errorf(errors.ErrUnsupported, "", "the input is of another Kafka cluster than %s", c.nodes())
+		}
+	}
+	if oc.Shared {
+		return nil, driver.Errorf(errors.ErrUnsupported, "", "several owners of %q", oc.Name)
+	}
+	o, err := c.newOwner(ctx, oc)
+	if err != nil {
+		return nil, err
+	}
+	o.group = &group{c: c, name: oc.Name, ids: map[string][16]byte{}}
+	return &pairedOwner{o, src}, nil
+}
+
+// pairedOwner is an owner with the input's driver.
+type pairedOwner struct {
+	*owner
+	in *client
+}
+
+// Consumer opens the ordinary consumer, which has no group: the owner is not a
+// member of the group whose offsets it commits.
+func (p *pairedOwner) Consumer(ctx context.Context, cc driver.ConsumerConfig) (driver.Consumer, error) {
+	return p.in.Consumer(ctx, cc)
+}
+
+// clusterID is what the cluster calls itself.
+func (c *client) clusterID(ctx context.Context) (string, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{}
+	var resp *kmsg.MetadataResponse
+	var err error
+	if gone := c.ask(ctx, func() { resp, err = req.RequestWith(ctx, c.cl) }); gone != nil {
+		return "", c.fail("", "", gone)
+	}
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err != nil {
+		return "", c.fail("", "", err)
+	}
+	if resp.ClusterID == nil {
+		return "", nil
+	}
+	return *resp.ClusterID, nil
+}
