@@ -26,19 +26,21 @@ import (
 //
 // XDEL ahead of the group makes holes anywhere, and Redis keeps no more of them
 // than the id of the highest one and the count of all that was removed. So
-//   - where one entry is missing it is the highest, and the gap has its bounds;
-//   - where several are missing and the read goes to the end, or nothing is left
-//     before the place where the group is, the gap goes from there to the
-//     highest: what is delivered from inside was not deleted;
+//   - where the next read goes to the end, or nothing is left before it, it is
+//     known how many are missing: one is the highest, and its gap has its bounds;
+//     several are a gap from the place of the group to the highest, and what is
+//     delivered from inside that is not missing;
 //   - else the gap goes from the entry before the highest one to the entry
-//     behind it, when the group comes there. Others that XDEL has deleted in
-//     entries that were read before are not told: nothing shows them.
+//     behind it, when the group comes there. Others that XDEL has deleted among
+//     what was read before are not told: nothing shows them.
 //
 // From XDEL ahead of the group until the group comes to the end, and where a
 // group was made or moved into the middle of a stream, Redis has lost count of
-// what it has read. Then what lies between an entry that a member has read and
-// the first that there is may be missing, and is told. Where another member has
-// read that entry nothing is known and nothing is told.
+// what it has read. Then what lies between the last delivered entry and the
+// first that there is may be missing, and is told, where that entry is known to
+// have been delivered: by this member, or because it is pending. Where another
+// member has read and acknowledged it, the group may have been moved there as
+// well, and nothing is told.
 
 const (
 	// lookedAt is how many shards are looked at with each read of them. A look

@@ -90,7 +90,8 @@ local function look(key, g, length, own)
     if due > 0 or not read and last ~= '0-0' then to, count = top, added end
   elseif less(last, first) and added > length then
     if read then missing = due - length end
-    if missing > 0 and less(del, first) or not read and own == last then
+    local mine = not read and (own == last or #redis.call('XPENDING', key, ARGV[1], last, last, 1) > 0)
+    if missing > 0 and less(del, first) or mine then
       to = before(first)
       if less(del, first) then count = added - length end
     elseif missing > 1 then
