@@ -93,6 +93,7 @@ type owner struct {
 	open    *tx
 	streams map[string]*stream
 	parts   map[*shard]*part
+	head    []byte // of the last unit's command, for the next one
 }
 
 // tag is the hash tag that outputs need in a cluster.

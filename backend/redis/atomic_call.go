@@ -169,7 +169,7 @@ func (a *ownerAnswer) read(w *wire) error {
 	}
 	switch r.kind {
 	case '-':
-		a.refused = string(r.text)
+		a.refused = scriptError(string(r.text))
 	case '*':
 		a.words = make([]string, r.num)
 		for i := range a.words {
@@ -183,6 +183,16 @@ func (a *ownerAnswer) read(w *wire) error {
 		a.words = []string{string(r.text)}
 	}
 	return nil
+}
+
+// scriptError is what a command said that failed in a script. Servers before
+// 7.0 say the place first: "ERR Error running script (…): @user_script:7:
+// @user_script: 7: -OOM command not allowed".
+func scriptError(text string) string {
+	if i := strings.LastIndex(text, ": -"); i >= 0 && strings.Contains(text[:i], "@user_script") {
+		return text[i+len(": -"):]
+	}
+	return text
 }
 
 // name is who was asked.

@@ -158,13 +158,10 @@ local function undo()
     for _, e in ipairs(call('XRANGE', KEYS[k], id, '+')) do call('XDEL', KEYS[k], e[1]) end
   end
 end
-local function said(e)
-  e = type(e) == 'table' and e.err or tostring(e)
-  return string.match(e, '%-(%u.*)$') or e
-end
+local function said(e) return type(e) == 'table' and e.err or tostring(e) end
 local ok, e = pcall(write)
 if ok then return 'OK' end
 local undone, why = pcall(undo)
-if not undone then return 'PARTIAL ' .. said(e) .. ', and: ' .. said(why) end
+if not undone then return 'PARTIAL ' .. said(e) .. ', and then ' .. said(why) end
 return {err = said(e)}`
 )

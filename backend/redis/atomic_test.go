@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -410,7 +411,7 @@ func TestUnitLost(t *testing.T) {
 // What a unit cannot write it finds out before it writes anything.
 func TestUnitRefused(t *testing.T) {
 	r := redistest.ForTest(t, redistest.Options{Users: map[string]string{
-		"few": "on >secret ~sea:* %R~a ~a:* +@all", "noadd": "on >secret ~* +@all -xadd"}})
+		"few": "on >secret ~sea:* +@all", "noadd": "on >secret ~* +@all -xadd"}})
 	o := sole(t, r)
 	claim(t, o, pos("in", 0, 0))
 	r.Call(t, 1, "SET", "b", "text")
@@ -424,7 +425,7 @@ func TestUnitRefused(t *testing.T) {
 	wantKind(t, "a missing stream", unit(t, strict, 0, 1, "a=1"), driver.ErrNotFound)
 	for _, user := range []string{"few", "noadd"} {
 		url := strings.Replace(r.URL(), "redis://", "redis://"+user+":secret@", 1)
-		o := ownerForTest(t, url, driver.OwnerConfig{Name: "job"})
+		o := ownerForTest(t, url+"/?shards=1", driver.OwnerConfig{Name: "job"})
 		claim(t, o, pos("in", 0, 0))
 		wantKind(t, user, unit(t, o, 0, 1, "a=1"), driver.ErrDenied)
 	}
@@ -432,7 +433,7 @@ func TestUnitRefused(t *testing.T) {
 	other := ownerForTest(t, r.URL(), driver.OwnerConfig{Name: "other"})
 	_, err = other.Claim(t.Context(), []driver.Position{pos("in", 0, 0)})
 	wantKind(t, "progress of another type", err, driver.ErrInvalid)
-	if got := r.Call(t, 1, "EXISTS", "a", "c"); got != "0" {
+	if got := r.Call(t, 1, "EXISTS", "a", "a:0"); got != "0" {
 		t.Errorf("%s keys were made, want none", got)
 	}
 	if got := r.Call(t, 1, "HGET", "sea:progress:{job}", "at:in:0"); got != "0-0" {
@@ -488,6 +489,51 @@ func TestUnitScriptsWithoutHead(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantValues(t, r, 1, "out", "1", "2")
+}
+
+// A claim that was given up and comes late does nothing.
+func TestClaimComesLate(t *testing.T) {
+	r := redistest.ForTest(t, redistest.Options{})
+	a, b := sole(t, r).(*owner), sole(t, r)
+	late := a.claimCommand("first", 0, []driver.Position{pos("in", 0, 3)})
+	claim(t, b, pos("in", 0, 7))
+	if err := a.reach(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	said, _, err := a.converse(t.Context(), late, nil)
+	if d := cmp.Diff([]string{"AGAIN", "1"}, said.words); err != nil || d != "" {
+		t.Errorf("%v, answer (-want +got):\n%s", err, d)
+	}
+	if err := unit(t, b, 7, 8, "out=b"); err != nil {
+		t.Errorf("who has claimed since: %v", err)
+	}
+}
+
+// Owners that share a name and claim at the same time all succeed.
+func TestClaimTogether(t *testing.T) {
+	r := redistest.ForTest(t, redistest.Options{})
+	var wg sync.WaitGroup
+	for i := range int32(8) {
+		o := ownerForTest(t, r.URL(), driver.OwnerConfig{Name: "job", Shared: true})
+		wg.Go(func() {
+			if _, err := o.Claim(t.Context(), []driver.Position{pos("in", i, 0)}); err != nil {
+				t.Error(err)
+				return
+			}
+			tx, err := o.Begin(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := tx.Commit(t.Context(), []driver.Move{moved(i, 0, 1)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := r.Call(t, 1, "HGET", "sea:progress:{job}", "epoch"); got != "8" {
+		t.Errorf("epoch %s, want 8", got)
+	}
 }
 
 func TestOwnerRefused(t *testing.T) {

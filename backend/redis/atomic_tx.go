@@ -38,7 +38,8 @@ type part struct {
 // A streak of records that have the same number of arguments.
 type streak struct{ args, n int }
 
-// keepBuffer is how large a buffer may be to be used again.
+// keepBuffer is how large the buffers of an owner may be, all together, to be
+// used again.
 const keepBuffer = 4 << 20
 
 // Begin opens a unit.
@@ -225,7 +226,9 @@ var errUnitEnded = &driver.Error{Kind: driver.ErrClosed, Err: errors.New("the un
 func (t *tx) Abort(context.Context) error {
 	t.o.mu.Lock()
 	defer t.o.mu.Unlock()
-	t.end()
+	if !t.ended { // else its buffers may be on their way
+		t.end()
+	}
 	return nil
 }
 
@@ -236,7 +239,7 @@ func (t *tx) end() {
 		t.o.open = nil
 	}
 	for _, p := range t.order {
-		if cap(p.buf) > keepBuffer {
+		if cap(p.buf) > keepBuffer/len(t.o.parts) {
 			p.buf = nil
 		}
 	}
@@ -287,13 +290,7 @@ func (t *tx) command(moves []driver.Move) (head, body []byte, err error) {
 	for _, p := range t.order {
 		runs += len(p.runs)
 	}
-	n := 4096 + 64*len(t.order) + 160*len(moves) + 32*runs
-	if len(t.order) > 1 {
-		for _, p := range t.order {
-			n += len(p.buf)
-		}
-	}
-	b := appendHeader(make([]byte, 0, n), '*', 3+1+len(t.order)+9+3*len(moves)+3*runs+t.n)
+	b := appendHeader(o.head[:0], '*', 3+1+len(t.order)+9+3*len(moves)+3*runs+t.n)
 	b = appendBulk(appendBulk(b, "EVAL"), commitScript.text(o.c.server().version))
 	b = appendBulk(b, strconv.Itoa(1+len(t.order)))
 	b = appendBulk(b, o.progress)
@@ -323,12 +320,16 @@ func (t *tx) command(moves []driver.Move) (head, body []byte, err error) {
 		}
 	}
 	if len(t.order) == 1 {
-		return b, t.order[0].buf, nil
+		body = t.order[0].buf
+	} else {
+		for _, p := range t.order {
+			b = append(b, p.buf...)
+		}
 	}
-	for _, p := range t.order {
-		b = append(b, p.buf...)
+	if cap(b) <= keepBuffer {
+		o.head = b
 	}
-	return b, nil, nil
+	return b, body, nil
 }
 
 // outcome is what became of the unit.
