@@ -129,7 +129,7 @@ func (o *owner) Claim(ctx context.Context, at []driver.Position) ([]driver.Posit
 		case err != nil: // to repeat it does no harm
 			return nil, err
 		case said.refused != "":
-			return nil, o.refusal(said.refused, o.progress)
+			return nil, o.refusal(said, fmt.Sprintf("keys %q and %q", o.progress, o.shards))
 		case said.short != nil:
 			return nil, &driver.Error{Kind: driver.ErrUnavailable, Err: said.short}
 		}

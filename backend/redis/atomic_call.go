@@ -14,6 +14,7 @@ const maxMoved = 5
 
 // An ownerAnswer is what a server said to one command.
 type ownerAnswer struct {
+	by      string   // the node
 	words   []string // the elements of a list, or the one string
 	refused string   // the error; the command was not carried out
 	short   error    // it was, and is not as safe as asked
@@ -126,6 +127,9 @@ func (o *owner) hangUp() {
 // its end was not carried out, since Redis looks only at whole ones.
 func (o *owner) converse(ctx context.Context, head, body []byte) (said ownerAnswer, maybe bool, err error) {
 	w, limit := o.wire, o.c.o.RequestTimeout
+	if said.by = o.addr; said.by == "" {
+		said.by = o.name()
+	}
 	stop := context.AfterFunc(ctx, func() { _ = w.Close() })
 	defer func() {
 		if !stop() {
@@ -199,11 +203,14 @@ func scriptError(text string) string {
 func (o *owner) name() string { return o.c.where() }
 
 // refusal is what a server said that did not carry out a command.
-func (o *owner) refusal(why, keys string) error {
-	kind, said := o.c.describeText(o.name(), why)
-	if firstWord(why) == "NOPERM" || strings.Contains(why, "user executing the script can't") {
+func (o *owner) refusal(a ownerAnswer, keys string) error {
+	kind, said := o.c.describeText(a.by, a.refused)
+	switch word := firstWord(a.refused); {
+	case word == "NOPERM" || strings.Contains(a.refused, "user executing the script can't"):
 		kind = driver.ErrDenied
-		said = fmt.Sprintf("%s does not allow %s to use %s: %s", o.name(), o.c.who(), keys, otherWords(why))
+		said = fmt.Sprintf("%s does not allow %s to use %s: %s", a.by, o.c.who(), keys, otherWords(a.refused))
+	case word == "MOVED" || word == "ASK" || word == "TRYAGAIN":
+		said = fmt.Sprintf("%s: the slot of key %q is moving to another node (%s)", a.by, o.progress, printable(a.refused))
 	}
 	return &driver.Error{Kind: kind, Err: errors.New(said)}
 }

@@ -362,6 +362,27 @@ func TestUnitCluster(t *testing.T) {
 		})
 		wantNumbers(t, r, must(t)(r.Master(s)), "{copy}:0", n)
 	})
+	t.Run("slot moves", func(t *testing.T) {
+		s := int(slot("moves"))
+		n := copyAll(t, r.URL()+"/?unit_tag=moves", "moves", 500, func() {
+			if err := r.Ready(t.Context()); err != nil {
+				t.Error(err)
+			}
+			masters := []int{must(t)(r.Master(0)), must(t)(r.Master(8000)), must(t)(r.Master(16000))}
+			for i := range 6 {
+				from := must(t)(r.Master(s))
+				to := masters[i%3]
+				if to == from {
+					continue
+				}
+				moveSlot(t, r, s, from, to, masters)
+			}
+			if err := r.Ready(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		wantNumbers(t, r, must(t)(r.Master(s)), "moves", n)
+	})
 	t.Run("killed", func(t *testing.T) {
 		s := int(slot("killed"))
 		n := copyAll(t, r.URL()+"/?unit_tag=killed", "killed", 1000, func() {

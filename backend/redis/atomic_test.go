@@ -441,6 +441,18 @@ func TestUnitRefused(t *testing.T) {
 	}
 }
 
+// What the documentation says a user needs is enough.
+func TestUnitPermissions(t *testing.T) {
+	r := redistest.ForTest(t, redistest.Options{Users: map[string]string{
+		"app": "on >secret ~sea:* ~out* +@stream +@connection +@transaction +@scripting +@hash +@set +type +exists"}})
+	o := ownerForTest(t, strings.Replace(r.URL(), "redis://", "redis://app:secret@", 1)+"/?max_len=10", driver.OwnerConfig{Name: "job"})
+	claim(t, o, pos("in", 0, 0))
+	if err := unit(t, o, 0, 1, "out=1"); err != nil {
+		t.Fatal(err)
+	}
+	wantValues(t, r, 1, "out", "1")
+}
+
 // A stream whose ids are used up fails in the middle of a unit, which then
 // takes back what it has done.
 func TestUnitTakenBack(t *testing.T) {

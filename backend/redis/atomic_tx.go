@@ -345,7 +345,7 @@ func (t *tx) outcome(moves []driver.Move, said ownerAnswer, maybe bool, err erro
 		for _, p := range t.order {
 			keys = append(keys, strconv.Quote(p.key))
 		}
-		return aborted(o.refusal(said.refused, "one of the keys "+strings.Join(keys, ", ")))
+		return aborted(o.refusal(said, "one of the keys "+strings.Join(keys, ", ")))
 	}
 	text := ""
 	if len(said.words) > 0 {

@@ -143,8 +143,12 @@
 // records and moves the positions on, or changes nothing. While it runs, about
 // three milliseconds for 2,000 small records, the server does nothing else.
 // Where Replicas or Synced ask for it, the replicas or the disk are waited for
-// behind it. A fail-over or a loss of data takes records
-// and positions back together, so that what was lost is done again.
+// behind it. A fail-over or a loss of data takes records and positions back
+// together, so that what was lost is done again; who has read those records
+// meanwhile has them twice, and Replicas is the remedy.
+//
+// Ids of a unit are those of the server (*), so that anybody may write to the
+// same streams. Trimming is once a unit.
 //
 // What it keeps are two keys for each name, where T is unit_tag:
 //
@@ -166,13 +170,14 @@
 // those with {T} in their names, and with hash_tag=stream to all shards of T. A
 // record for another slot is refused with ErrUnsupported and says what to set.
 // unit_tag is a part of the keys: another one is another progress, which begins
-// anew. While a slot moves to another node units are refused, and tried again.
+// anew. While the slot moves to another node units are aborted, and tried again.
 //
 // # What it needs
 //
 // Redis from 6.2; from 7.0 on gaps have exact bounds. A user of the ACL needs
 // its keys, EXISTS and the commands of @stream, @connection and @transaction;
-// @scripting for ExactlyOnce and groups, SCAN and ROLE for discover=scan, and in
+// @scripting for ExactlyOnce, groups and units, @hash, @set and TYPE for units,
+// SCAN and ROLE for discover=scan, and in
 // a cluster CLUSTER SLOTS and SHARDS. INFO, CONFIG GET and COMMAND INFO say what
 // receipts may promise; without them they promise less.
 //

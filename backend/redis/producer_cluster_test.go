@@ -23,8 +23,14 @@ func clusterEntries(t *testing.T, r *redistest.Servers) func(string) []string {
 	}
 }
 
-// move moves a slot with all its keys, as redis-cli --cluster reshard does.
+// move is moveSlot where the first three nodes are the masters.
 func move(t *testing.T, r *redistest.Servers, slot, from, to int) {
+	t.Helper()
+	moveSlot(t, r, slot, from, to, []int{1, 2, 3})
+}
+
+// moveSlot moves a slot with all its keys, as redis-cli --cluster reshard does.
+func moveSlot(t *testing.T, r *redistest.Servers, slot, from, to int, masters []int) {
 	t.Helper()
 	n := strconv.Itoa(slot)
 	ids := map[int]string{from: r.Call(t, from, "CLUSTER", "MYID"), to: r.Call(t, to, "CLUSTER", "MYID")}
@@ -38,7 +44,7 @@ func move(t *testing.T, r *redistest.Servers, slot, from, to int) {
 		}
 		r.Call(t, from, append([]string{"MIGRATE", host, port, "", "0", "5000", "KEYS"}, keys...)...)
 	}
-	for node := 1; node <= 3; node++ {
+	for _, node := range masters {
 		if node != from {
 			r.Call(t, node, "CLUSTER", "SETSLOT", n, "NODE", ids[to])
 		}
