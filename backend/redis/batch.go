@@ -6,25 +6,31 @@ import (
 	"iter"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/seastreamer/seastreamer/driver"
 )
 
-// batch is a run of entries of one shard. It keeps the reply as rueidis parsed
-// it, and two slices beside: nothing is copied, and nothing is allocated per
-// message.
+// batch is a run of entries of one shard. It keeps the reply as the server has
+// sent it, and where in it the values are: nothing is copied, and nothing is
+// allocated per message. The reply lives as long as any part of it is used.
 type batch struct {
 	o        *Options
 	shard    driver.Shard
 	gen      uint64
 	next     driver.Seq
+	reply    value // that values and shapes point into
 	ids      []driver.Seq
-	bodies   []rueidis.RedisMessage // lists of names and values, in the reply's own array
-	shapes   []shape                // nil where every body is just a value, as most are
-	attempts []int32                // nil where nobody counted: then each is the first
+	values   []extent
+	shapes   []shape // nil where every entry is just a value, as most are
+	attempts []int32 // nil where nobody counted: then each is the first
 	bytes    int
 }
+
+// An extent is a piece of a reply. Nothing begins at 0, which is none.
+type extent struct{ from, to uint32 }
+
+func extentOf(from, to int) extent { return extent{uint32(from), uint32(to)} } //nolint:gosec // see maxAnswers
+
+func (s extent) size() int { return int(s.to - s.from) }
 
 // errReply says that a server's reply is not what the command's documentation
 // promises: there is something else than Redis in the way.
@@ -32,88 +38,103 @@ var errReply = errors.New("the reply cannot be read")
 
 // newBatch makes a batch of the entries of one stream, as XREAD, XREADGROUP,
 // XRANGE, XCLAIM and XAUTOCLAIM list them: pairs of an id and a list of fields,
-// by ascending id. It takes the entries over and works in their array. It
-// stands behind its last entry, in generation 0: the caller may change next and
-// gen before anybody else sees it.
+// by ascending id. It stands behind its last entry, in generation 0: the caller
+// may change next and gen before anybody else sees it.
 //
 // Pairs without fields are entries that a group has delivered and that do not
 // exist any more: they are not in the batch but in gone, in their order. (Bare
 // nils, which XCLAIM before 7.0 has for such entries, name nothing and are left
 // out.)
-func newBatch(o *Options, shard driver.Shard, entries []rueidis.RedisMessage) (b *batch, gone []driver.Seq, err error) {
-	b = &batch{o: o, shard: shard, ids: make([]driver.Seq, 0, len(entries)), bodies: entries[:0]}
+func newBatch(o *Options, shard driver.Shard, entries value) (b *batch, gone []driver.Seq, err error) {
+	kind, n, at := head(entries, 0)
+	if kind != '*' {
+		return nil, nil, entries.not("list of entries")
+	}
+	n = min(max(n, 0), len(entries)/len("*-1\r\n"))
+	b = &batch{o: o, shard: shard, reply: entries, ids: make([]driver.Seq, 0, n), values: make([]extent, 0, n)}
 	var last driver.Seq
 	var read idReader
-	for i := range entries {
-		if entries[i].IsNil() {
+	for i := range n {
+		kind, n, next := head(entries, at)
+		if (kind == '*' || kind == '$') && n < 0 {
+			at = next
 			continue
 		}
-		pair, err := entries[i].ToArray()
-		if err != nil || len(pair) != 2 {
+		if kind != '*' || n != 2 {
 			return nil, nil, fmt.Errorf("%w: an entry is no pair", errReply)
 		}
-		text, err := pair[0].ToString()
-		id, ok := read.parse(text)
-		if err != nil || !ok {
+		from, to, next, ok := stringAt(entries, next)
+		text := borrowed(entries[from:to])
+		var id driver.Seq
+		if ok {
+			id, ok = read.parse(text)
+		}
+		if !ok {
 			return nil, nil, fmt.Errorf("%w: %.50q is no entry id", errReply, text)
 		}
 		if i > 0 && !last.Less(id) {
 			return nil, nil, fmt.Errorf("%w: entry %s comes after %s", errReply, idText(id), idText(last))
 		}
 		last = id
-		if pair[1].IsNil() {
-			gone = append(gone, id)
-			continue
+		if at, ok = b.add(id, next); !ok {
+			return nil, nil, fmt.Errorf("%w: the fields of entry %s are no pairs of strings", errReply, idText(id))
 		}
-		if err := b.add(id, pair[1]); err != nil {
-			return nil, nil, err
+		if len(b.ids) == 0 || b.ids[len(b.ids)-1] != id {
+			gone = append(gone, id)
 		}
 	}
 	b.next = last.Succ()
 	return b, gone, nil
 }
 
-// entrySize is what an entry holds besides its fields: itself, its pair and its
-// id as rueidis has them, and the id as we have it. fieldSize is what a name
-// and a value hold besides their bytes.
-const (
-	entrySize = 48 + 2*48 + 24 + 16
-	fieldSize = 2 * 48
-)
+// entrySize is what an entry holds besides its value or its fields: what is
+// around them in the reply, and its id and its place as we have them.
+const entrySize = 96
 
-// add takes one entry. It looks at each field once, so that what is asked
-// later needs no errors.
-func (b *batch) add(id driver.Seq, body rueidis.RedisMessage) error {
-	fields, err := body.ToArray()
-	if err != nil || len(fields)%2 != 0 {
-		return fmt.Errorf("%w: the fields of entry %s are no pairs", errReply, idText(id))
+// add takes the entry whose fields are at reply[at:], unless they are nil. It
+// looks at each field once, so that what is asked later needs no errors.
+func (b *batch) add(id driver.Seq, at int) (next int, ok bool) {
+	body := at
+	kind, n, at := head(b.reply, at)
+	switch {
+	case (kind == '*' || kind == '$') && n < 0:
+		return at, true
+	case kind != '*' || n%2 != 0 || n > len(b.reply):
+		return at, false
 	}
-	b.bytes += entrySize + len(fields)/2*fieldSize
 	s := noFields
-	for i := 0; i < len(fields); i += 2 {
-		name, err := fields[i].ToString()
-		if err != nil {
-			return fmt.Errorf("%w: a field of entry %s has no name", errReply, idText(id))
+	var v extent
+	for i := range n / 2 {
+		from, to, next, ok := stringAt(b.reply, at)
+		if !ok {
+			return at, false
 		}
-		value, err := fields[i+1].ToString()
-		if err != nil {
-			return fmt.Errorf("%w: field %.50q of entry %s has no value", errReply, name, idText(id))
+		name := borrowed(b.reply[from:to])
+		if from, to, at, ok = stringAt(b.reply, next); !ok {
+			return at, false
 		}
-		b.bytes += len(name) + len(value)
-		s.add(b.o, int32(i/2), name, value) //nolint:gosec // a reply has less than 1<<31 elements
+		if name == b.o.Field && s.value < 0 {
+			v = extentOf(from, to)
+		}
+		s.add(b.o, int32(i), name, borrowed(b.reply[from:to])) //nolint:gosec // a reply has less than 1<<31 elements
 	}
-	if b.shapes == nil && (len(fields) != 2 || s.value != 0) {
+	plain := n == 2 && s.value == 0
+	if b.shapes == nil && !plain {
 		b.shapes = make([]shape, len(b.ids), cap(b.ids))
 		for i := range b.shapes {
 			b.shapes[i] = justValue
 		}
 	}
 	if b.shapes != nil {
+		if !plain {
+			s.body = extentOf(body, at)
+		}
 		b.shapes = append(b.shapes, s)
 	}
 	b.ids = append(b.ids, id)
-	b.bodies = append(b.bodies, body)
-	return nil
+	b.values = append(b.values, v)
+	b.bytes += b.Size(len(b.ids) - 1)
+	return at, true
 }
 
 // justValue is the shape of an entry with one field, the value.
@@ -124,7 +145,7 @@ func (b *batch) drop(n int) {
 	for i := range n {
 		b.bytes -= b.Size(i)
 	}
-	b.ids, b.bodies = b.ids[n:], b.bodies[n:]
+	b.ids, b.values = b.ids[n:], b.values[n:]
 	if b.shapes != nil {
 		b.shapes = b.shapes[n:]
 	}
@@ -140,11 +161,18 @@ func (b *batch) shape(i int) *shape {
 	return &b.shapes[i]
 }
 
-// field is half of a field of message i: n counts names and values.
-func (b *batch) field(i, n int) string {
-	fields, _ := b.bodies[i].ToArray()
-	s, _ := fields[n].ToString()
-	return s
+// fields calls f with each field of message i, until it returns false.
+func (b *batch) fields(i int, f func(n int32, name, value []byte) bool) {
+	body := b.shapes[i].body
+	_, n, at := head(b.reply, int(body.from))
+	for i := range n / 2 {
+		nameFrom, nameTo, next, _ := stringAt(b.reply, at)
+		from, to, next, _ := stringAt(b.reply, next)
+		at = next
+		if !f(int32(i), b.reply[nameFrom:nameTo], b.reply[from:to:to]) { //nolint:gosec // as above
+			return
+		}
+	}
 }
 
 func (b *batch) Shard() driver.Shard  { return b.shard }
@@ -165,46 +193,41 @@ func (b *batch) Time(i int) time.Time {
 }
 
 func (b *batch) Value(i int) []byte {
-	n := b.shape(i).value
-	if n < 0 {
+	v := b.values[i]
+	if v.from == 0 {
 		return nil
 	}
-	return window(b.field(i, 2*int(n)+1))
+	return b.reply[v.from:v.to:v.to]
 }
 
-func (b *batch) Key(i int) []byte {
-	n := b.shape(i).key
-	if n < 0 {
-		return nil
+func (b *batch) Key(i int) (key []byte) {
+	if n := b.shape(i).key; n >= 0 {
+		b.fields(i, func(i int32, _, value []byte) bool {
+			key = value
+			return i != n
+		})
 	}
-	return window(b.field(i, 2*int(n)+1))
+	return key
 }
 
 func (b *batch) Headers(i int) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
-		if b.shapes == nil {
+		s := b.shape(i)
+		if s.body.from == 0 {
 			return
 		}
-		s := &b.shapes[i]
-		fields, _ := b.bodies[i].ToArray()
-		for n := 0; n < len(fields); n += 2 {
-			name, _ := fields[n].ToString()
-			value, _ := fields[n+1].ToString()
-			if name, ok := s.header(int32(n/2), name, value); ok && !yield(name, window(value)) { //nolint:gosec // as above
-				return
-			}
-		}
+		b.fields(i, func(n int32, name, value []byte) bool {
+			header, ok := s.header(n, borrowed(name), borrowed(value))
+			return !ok || yield(header, value)
+		})
 	}
 }
 
 func (b *batch) Size(i int) int {
-	fields, _ := b.bodies[i].ToArray()
-	n := entrySize + len(fields)/2*fieldSize
-	for j := range fields {
-		s, _ := fields[j].ToString()
-		n += len(s)
+	if s := b.shape(i); s.body.from > 0 {
+		return entrySize + s.body.size()
 	}
-	return n
+	return entrySize + b.values[i].size()
 }
 
 func (b *batch) Attempt(i int) int {
@@ -212,51 +235,4 @@ func (b *batch) Attempt(i int) int {
 		return 1
 	}
 	return int(b.attempts[i])
-}
-
-// eachStream calls f with each stream of a reply of XREAD or XREADGROUP and its
-// entries, in the order of the command on a connection that speaks RESP2, as a
-// waiter's does. A nil reply has no streams. It returns the first error.
-func eachStream(reply rueidis.RedisMessage, f func(key string, entries []rueidis.RedisMessage) error) error {
-	if reply.IsNil() {
-		return nil
-	}
-	if reply.IsMap() { // RESP3
-		m, err := reply.AsMap()
-		if err != nil {
-			return fmt.Errorf("%w: %w", errReply, err)
-		}
-		for key, list := range m {
-			entries, err := list.ToArray()
-			if err != nil {
-				return fmt.Errorf("%w: stream %.50q has no entries", errReply, key)
-			}
-			if err := f(key, entries); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	streams, err := reply.ToArray()
-	if err != nil {
-		return fmt.Errorf("%w: %w", errReply, err)
-	}
-	for i := range streams {
-		pair, err := streams[i].ToArray()
-		if err != nil || len(pair) != 2 {
-			return fmt.Errorf("%w: a stream is no pair", errReply)
-		}
-		key, err := pair[0].ToString()
-		if err != nil {
-			return fmt.Errorf("%w: a stream has no name", errReply)
-		}
-		entries, err := pair[1].ToArray()
-		if err != nil {
-			return fmt.Errorf("%w: stream %.50q has no entries", errReply, key)
-		}
-		if err := f(key, entries); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -29,9 +29,6 @@ const (
 // because the server or the way to it is gone, because the key has moved to
 // another node, or because the node is a master no more.
 //
-// The connection speaks RESP2, in which the streams of a reply come as a list
-// in the order of the command, and not as a map.
-//
 // do and close belong to one goroutine at a time; wake and cut may come from
 // any at any time.
 type waiter struct {
@@ -58,10 +55,10 @@ type waiter struct {
 
 // dedicated is one connection.
 type dedicated struct {
-	rueidis.DedicatedClient
+	*wire
+	addr string
 	node rueidis.Client // the same node, for CLIENT UNBLOCK
 	id   string         // the connection's id there; empty where the server does not tell
-	once sync.Once
 }
 
 func (c *client) newWaiter(key string) *waiter {
@@ -83,16 +80,15 @@ var errWoken = errors.New("woken")
 //     which a group's read must not be (see wake);
 //   - ErrUnavailable where the node could not be reached, did not answer in
 //     time, or said that it cannot for now: nothing was read, and the next do
-//     tries again, after a pause that grows. The first answer decides, or in
-//     a transaction the first that is an error;
+//     tries again, after a pause that grows. The first answer decides;
 //   - another kind where the way to the server is closed or denied.
 //
 // Errors that are about the command, such as WRONGTYPE or NOGROUP, are in the
 // answers.
-func (w *waiter) do(ctx context.Context, within time.Duration, build func(b rueidis.Builder) []rueidis.Completed) ([]rueidis.RedisResult, error) {
+func (w *waiter) do(ctx context.Context, within time.Duration, build func(b rueidis.Builder) []rueidis.Completed) ([]value, error) {
 	for range 5 {
 		answers, err := w.try(ctx, within, build)
-		if err != nil || !w.redirected(decisive(answers)) {
+		if err != nil || !w.redirected(answers[0].err()) {
 			return answers, err
 		}
 	}
@@ -100,7 +96,7 @@ func (w *waiter) do(ctx context.Context, within time.Duration, build func(b ruei
 }
 
 // try is do without redirections.
-func (w *waiter) try(ctx context.Context, within time.Duration, build func(b rueidis.Builder) []rueidis.Completed) ([]rueidis.RedisResult, error) {
+func (w *waiter) try(ctx context.Context, within time.Duration, build func(b rueidis.Builder) []rueidis.Completed) ([]value, error) {
 	if err := w.pause(ctx); err != nil {
 		return nil, err
 	}
@@ -111,21 +107,19 @@ func (w *waiter) try(ctx context.Context, within time.Duration, build func(b rue
 		}
 		return nil, w.broken(err)
 	}
-	cmds := build(conn.B())
-	asking := w.asking
+	cmds := build(conn.node.B())
 	var asks []bool
-	if asking { // it is for one command, or from MULTI to EXEC
-		inside := false
-		plain := cmds
-		cmds = nil
-		for _, cmd := range plain {
+	var b []byte
+	inside := false
+	for _, cmd := range cmds {
+		words := cmd.Commands()
+		if w.asking { // it is for one command, or from MULTI to EXEC
 			if !inside {
-				cmds, asks = append(cmds, conn.B().Asking().Build()), append(asks, true)
+				b, asks = appendCommand(b, "ASKING"), append(asks, true)
 			}
-			cmds, asks = append(cmds, cmd), append(asks, false)
-			word := cmd.Commands()[0]
-			inside = word == "MULTI" || inside && word != "EXEC"
+			inside = words[0] == "MULTI" || inside && words[0] != "EXEC"
 		}
+		b, asks = appendCommand(b, words...), append(asks, false)
 	}
 	w.mu.Lock()
 	if w.woken {
@@ -135,14 +129,25 @@ func (w *waiter) try(ctx context.Context, within time.Duration, build func(b rue
 	}
 	w.turn++
 	w.mu.Unlock()
-	limit, cancel := context.WithTimeout(ctx, within)
-	answers := conn.DoMulti(limit, cmds...)
-	cancel()
+	answers, err := conn.ask(ctx, b, len(asks), within)
 	w.mu.Lock()
 	w.turn++
 	w.woken = false
+	ours := w.conn != conn // it was cut
 	w.mu.Unlock()
-	if asking {
+	if err != nil {
+		w.cut()
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case w.c.check() != nil:
+			return nil, errClosed
+		case !ours:
+			w.c.suspect(true)
+		}
+		return nil, w.broken(err)
+	}
+	if w.asking {
 		kept := answers[:0]
 		for i := range answers {
 			if !asks[i] {
@@ -151,16 +156,7 @@ func (w *waiter) try(ctx context.Context, within time.Duration, build func(b rue
 		}
 		answers = kept
 	}
-	for i := range answers {
-		if err := answers[i].NonRedisError(); err != nil {
-			w.cut()
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			return nil, w.broken(err)
-		}
-	}
-	switch err := decisive(answers); {
+	switch err := answers[0].err(); {
 	case temporary(err) && !isRedirect(err):
 		w.cut()
 		return nil, w.broken(err)
@@ -170,47 +166,43 @@ func (w *waiter) try(ctx context.Context, within time.Duration, build func(b rue
 	return answers, nil
 }
 
-// decisive is the error of the first answer or, where the first command is
-// MULTI, which any node takes, of the first that has one until EXEC: if the
-// commands in between are refused, none of them is carried out.
-func decisive(answers []rueidis.RedisResult) error {
-	if err := answers[0].Error(); err != nil {
-		return err
+// ask sends commands and reads the answers, within that time. The connection is
+// of no use where it fails, or where ctx has ended.
+func (d *dedicated) ask(ctx context.Context, cmds []byte, n int, within time.Duration) ([]value, error) {
+	stop := context.AfterFunc(ctx, func() { _ = d.Close() })
+	defer stop()
+	if err := d.SetDeadline(time.Now().Add(within)); err != nil {
+		return nil, err
 	}
-	if ok, _ := answers[0].ToString(); ok != "OK" {
-		return nil
+	if _, err := d.Write(cmds); err != nil {
+		return nil, err
 	}
-	for i := range answers {
-		if err := answers[i].Error(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.answers(n)
 }
 
 func isRedirect(err error) bool {
-	r, ok := answer(err)
-	if !ok {
-		return false
-	}
-	_, moved := r.IsMoved()
-	_, ask := r.IsAsk()
+	r, _ := answer(err)
+	_, moved := r.redirects("MOVED")
+	_, ask := r.redirects("ASK")
 	return moved || ask
 }
 
 // redirected follows a redirection, if err is one: the next command goes to
 // the node that it names.
 func (w *waiter) redirected(err error) bool {
-	r, ok := answer(err)
-	if !ok {
-		return false
-	}
-	if addr, ok := r.IsMoved(); ok {
+	r, _ := answer(err)
+	if addr, ok := r.redirects("MOVED"); ok {
 		w.addr, w.asking = addr, false
-	} else if addr, ok := r.IsAsk(); ok {
+	} else if addr, ok := r.redirects("ASK"); ok {
 		w.addr, w.asking = addr, true
 	} else {
 		return false
+	}
+	w.mu.Lock()
+	conn := w.conn
+	w.mu.Unlock()
+	if w.addr[0] == ':' && conn != nil { // the host is the one that was asked
+		w.addr = hostOf(conn.addr) + w.addr
 	}
 	w.cut()
 	return true
@@ -311,15 +303,12 @@ func (w *waiter) cut() {
 	w.conn = nil
 	w.mu.Unlock()
 	if conn != nil {
-		w.c.background(conn.end)
+		_ = conn.Close()
 	}
 }
 
 // close ends the connection. The waiter may be used again.
 func (w *waiter) close() { w.cut() }
-
-// end may take a second: rueidis says goodbye to the server.
-func (d *dedicated) end() { d.once.Do(d.Close) }
 
 // background runs f in a goroutine that Close waits for, or at once when Close
 // has begun.

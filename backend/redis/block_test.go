@@ -22,13 +22,16 @@ func readFrom(key, id string) func(rueidis.Builder) []rueidis.Completed {
 }
 
 // entriesOf is how many entries an answer has.
-func entriesOf(t *testing.T, r rueidis.RedisResult) (n int) {
+func entriesOf(t *testing.T, v value) (n int) {
 	t.Helper()
-	m, err := r.ToMessage()
-	if err != nil && !rueidis.IsRedisNil(err) {
+	if err := v.err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := eachStream(m, func(_ string, entries []rueidis.RedisMessage) error { n += len(entries); return nil }); err != nil {
+	if err := v.eachStream(func(_ string, entries value) error {
+		list, err := entries.list()
+		n += len(list)
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -196,8 +199,8 @@ func TestAnswersOfTheCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, ok := answer(answers[0].Error()); !ok || code(r) != "WRONGTYPE" {
-		t.Errorf("got %v", answers[0].Error())
+	if r, ok := answer(answers[0].err()); !ok || code(r) != "WRONGTYPE" {
+		t.Errorf("got %q", answers[0])
 	}
 }
 

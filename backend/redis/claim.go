@@ -211,11 +211,11 @@ func (l *groupLane) take(ctx context.Context, rc rueidis.Client, p *post, entrie
 		p.orphans = true // it may have been done
 		return err
 	}
-	list, err := answers[0].ToArray()
+	list, err := answers[0].ToMessage()
 	if err != nil {
 		return l.failed(p, err)
 	}
-	b, _, err := newBatch(&m.c.o, p.shard, list)
+	b, _, err := newBatch(&m.c.o, p.shard, valueOf(list))
 	if err != nil {
 		p.orphans = true
 		return &driver.Error{Shard: p.shard, Kind: driver.ErrInvalid, Err: err}

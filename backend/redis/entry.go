@@ -36,19 +36,12 @@ func (o *Options) reserved(name string) bool {
 // borrowed is b as a string without a copy.
 func borrowed(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// window is s as bytes without a copy, never nil. Nobody may write to them.
-func window(s string) []byte {
-	if s == "" {
-		return []byte{}
-	}
-	return unsafe.Slice(unsafe.StringData(s), len(s))
-}
-
 // A shape says which fields of an entry are not headers. Fields are counted
 // from 0; −1 is none.
 type shape struct {
 	value, key, time int32
 	at               time.Time // the record's own time where time is not −1
+	body             extent    // of a batch, where an entry is more than a value: its list of fields
 }
 
 // noFields is the shape of an entry before its first field.

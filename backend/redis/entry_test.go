@@ -13,6 +13,9 @@ import (
 	"github.com/seastreamer/seastreamer/driver"
 )
 
+// window is s as bytes, never nil.
+func window(s string) []byte { return append([]byte{}, s...) }
+
 // decode reads an entry's fields as a batch does.
 func decode(o *Options, fields []string) driver.Record {
 	s := noFields

@@ -45,15 +45,21 @@ var codes = map[string]error{
 }
 
 // answer is what a server said, if that is what err is about.
-func answer(err error) (*rueidis.RedisError, bool) {
-	var r *rueidis.RedisError
-	ok := errors.As(err, &r) && !r.IsNil()
-	return r, ok
+func answer(err error) (refusal, bool) {
+	var r refusal
+	if errors.As(err, &r) {
+		return r, true
+	}
+	var theirs *rueidis.RedisError
+	if errors.As(err, &theirs) && !theirs.IsNil() {
+		return refusal(theirs.Error()), true
+	}
+	return "", false
 }
 
 // code is the first word of what a server said where that is one of codes, and
-// else ERR, which rueidis cuts off.
-func code(r *rueidis.RedisError) string { return firstWord(r.Error()) }
+// else ERR, which is cut off.
+func code(r refusal) string { return firstWord(r.Error()) }
 
 // firstWord is code for what a server said as it said it, too.
 func firstWord(text string) string {
@@ -140,7 +146,8 @@ func (c *client) describe(err error) (kind, text error) {
 		return driver.ErrUnavailable, d
 	}
 	if r, ok := answer(err); ok {
-		return c.describeAnswer(r)
+		kind, said := c.describeText(c.where(), r.Error())
+		return kind, &answered{said, err}
 	}
 	switch {
 	case errors.Is(err, rueidis.ErrClosing):
@@ -173,11 +180,6 @@ type answered struct {
 
 func (a *answered) Error() string { return a.said }
 func (a *answered) Unwrap() error { return a.err }
-
-func (c *client) describeAnswer(r *rueidis.RedisError) (kind, text error) {
-	kind, said := c.describeText(c.where(), r.Error())
-	return kind, &answered{said, r}
-}
 
 // describeText is one line about what the server at said, and its kind.
 func (c *client) describeText(at, text string) (kind error, said string) { //nolint:revive,staticcheck // the kind is no failure of this function
@@ -268,7 +270,7 @@ func (c *client) noMaster(err error) error {
 
 // rest is what a server said behind the first word, fit to be printed: it may
 // repeat what others have written.
-func rest(r *rueidis.RedisError) string { return otherWords(r.Error()) }
+func rest(r refusal) string { return otherWords(r.Error()) }
 
 func otherWords(text string) string {
 	word := firstWord(text)

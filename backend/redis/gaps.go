@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/redis/rueidis"
-
 	"github.com/seastreamer/seastreamer/driver"
 )
 
@@ -70,14 +68,14 @@ func noSuchKey(err error) bool {
 }
 
 // sightOf reads the answer of XINFO STREAM.
-func sightOf(m rueidis.RedisMessage) (s sight, err error) {
-	if err := m.Error(); err != nil {
+func sightOf(m value) (s sight, err error) {
+	if err := m.err(); err != nil {
 		if noSuchKey(err) {
 			return sight{}, nil
 		}
 		return s, err
 	}
-	info, err := m.AsMap()
+	info, err := m.table()
 	if err != nil {
 		return s, fmt.Errorf("%w: XINFO STREAM: %w", errReply, err)
 	}
@@ -87,14 +85,14 @@ func sightOf(m rueidis.RedisMessage) (s sight, err error) {
 		if !has {
 			return 0, false
 		}
-		i, e := m.AsInt64()
+		i, e := m.number()
 		if e != nil || i < 0 {
 			err = fmt.Errorf("%w: XINFO STREAM: %s", errReply, name)
 		}
 		return uint64(i), true //nolint:gosec // not negative
 	}
-	id := func(name string, m rueidis.RedisMessage) driver.Seq {
-		text, e := m.ToString()
+	id := func(name string, m value) driver.Seq {
+		text, e := m.text()
 		q, ok := parseID(text)
 		if e != nil || !ok {
 			err = fmt.Errorf("%w: XINFO STREAM: %s", errReply, name)
@@ -103,10 +101,10 @@ func sightOf(m rueidis.RedisMessage) (s sight, err error) {
 	}
 	entry := func(name string) driver.Seq {
 		m := info[name]
-		if m.IsNil() {
+		if m.isNil() {
 			return driver.Seq{}
 		}
-		pair, e := m.ToArray()
+		pair, e := m.list()
 		if e != nil || len(pair) == 0 {
 			err = fmt.Errorf("%w: XINFO STREAM: %s", errReply, name)
 			return driver.Seq{}

@@ -72,10 +72,7 @@ type post struct {
 	orphans bool       // a reply may have been lost: entries may be pending that nobody has seen
 	again   time.Time  // when to look for orphans once more; zero is never
 	full    bool       // the last read brought as much as it might
-	checked time.Time  // when it was last looked at for holes, see group_gaps.go
-	own     driver.Seq // the last entry that was read from here, not taken from somebody
-	deleted driver.Seq // what XDEL has deleted up to here is not told, or was
-	ahead   ahead      // of the read that is under way
+	checked time.Time  // when it was last looked for entries that were trimmed unread
 	scan    driver.Seq // where a look at many pending entries goes on
 
 	// Guarded by the member's mu.
@@ -137,7 +134,7 @@ func (c *client) openGroup(ctx context.Context, conf driver.ConsumerConfig) (dri
 		} else if err != nil {
 			return nil, c.keyFailure("", p.shard, p.key, err)
 		}
-		p.begins(&results[i])
+		p.last = results[i].last
 	}
 	m.life, m.end = context.WithCancel(context.Background())
 	m.mu.Lock()
@@ -202,7 +199,6 @@ type created struct {
 	made  bool
 	front driver.Seq // where reading begins, if made
 	last  driver.Seq // what was delivered last, if not
-	del   driver.Seq // the highest that XDEL has deleted
 	err   error
 }
 
@@ -229,53 +225,39 @@ func createdBy(m rueidis.RedisMessage, err error) (r created) {
 	}
 	bad := created{err: errReply}
 	list, err := m.ToArray()
-	if err != nil || len(list) < 3 {
+	if err != nil || len(list) < 2 {
 		return bad
 	}
-	made, err := list[0].AsInt64()
+	n, err := list[0].AsInt64()
 	if err != nil {
 		return bad
 	}
-	id := func(i int) (q driver.Seq, has bool) {
-		text, _ := list[i].ToString()
-		if text == "" {
-			return q, false
-		}
-		q, ok := parseID(text)
+	if n == 0 {
+		text, _ := list[1].ToString()
+		last, ok := parseID(text)
 		if !ok {
-			err = errReply
-		}
-		return q, true
-	}
-	r.del, _ = id(len(list) - 1)
-	if made == 0 {
-		has := false
-		if r.last, has = id(1); !has || err != nil {
 			return bad
 		}
-		return r
+		return created{last: last}
 	}
-	if len(list) < 4 {
+	if len(list) < 3 {
 		return bad
 	}
-	end, has := id(2)
-	if !has {
+	first, _ := list[1].ToString()
+	top, _ := list[2].ToString()
+	end, ok := parseID(top)
+	if !ok {
 		return bad
 	}
-	r.made = true
-	if r.front, has = id(1); !has && !end.IsZero() {
-		r.front = end.Succ()
-	}
-	if err != nil {
-		return bad
+	r = created{made: true, front: end.Succ()}
+	if first != "" {
+		if r.front, ok = parseID(first); !ok {
+			return bad
+		}
+	} else if end.IsZero() {
+		r.front = end
 	}
 	return r
-}
-
-// begins is where a post begins in a group that was found or made. What XDEL
-// has deleted before that is not missed by us.
-func (p *post) begins(r *created) {
-	p.last, p.own, p.deleted = r.last, driver.Seq{}, r.del
 }
 
 // join gives a post to its lane. It is called with mu held.

@@ -82,7 +82,7 @@ func (m *member) findShards(ctx context.Context) {
 		m.mu.Lock()
 		for i, p := range fresh {
 			if r := results[i]; r.err == nil && !m.isClosing() {
-				p.begins(&r)
+				p.last = r.last
 				m.layouts[stream].shards = append(m.layouts[stream].shards, p.shard.Index)
 				m.join(p)
 			}
@@ -246,13 +246,11 @@ func (l *groupLane) mend(ctx context.Context, posts []*post) (mended bool, err e
 		case r.made:
 			mended = true
 			l.put([]parcel{{gap: &driver.GapError{Shard: p.shard, From: p.last.Succ(), To: r.front, Cause: driver.GapRecreated}}})
-			p.away = false
-			p.begins(&r)
+			p.away, p.last = false, driver.Seq{}
 			p.forget()
 		case p.away || r.last.Less(p.last): // another member has made it
 			mended = true
-			p.away = false
-			p.begins(&r)
+			p.away, p.last = false, r.last
 			p.forget()
 		}
 	}

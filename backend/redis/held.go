@@ -120,7 +120,7 @@ func (b *batch) only(ok func(i int) bool) {
 			b.bytes -= b.Size(i)
 			continue
 		}
-		b.ids[n], b.bodies[n] = b.ids[i], b.bodies[i]
+		b.ids[n], b.values[n] = b.ids[i], b.values[i]
 		if b.shapes != nil {
 			b.shapes[n] = b.shapes[i]
 		}
@@ -129,7 +129,7 @@ func (b *batch) only(ok func(i int) bool) {
 		}
 		n++
 	}
-	b.ids, b.bodies = b.ids[:n], b.bodies[:n]
+	b.ids, b.values = b.ids[:n], b.values[:n]
 	if b.shapes != nil {
 		b.shapes = b.shapes[:n]
 	}

@@ -1,8 +1,8 @@
 package redis
 
 import (
-	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/seastreamer/seastreamer/driver"
@@ -96,7 +96,7 @@ func (l *lane) run() {
 			l.err = nil
 		case !errors.Is(err, errWoken) && !m.isClosing():
 			l.err = err
-			if errors.Is(err, context.DeadlineExceeded) {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
 				l.most = max(l.most/4, 1) // the way may be too slow for so many
 			}
 			m.notify()

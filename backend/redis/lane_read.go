@@ -69,19 +69,18 @@ func (l *lane) wait(tasks []task, n int) error {
 		return err
 	}
 	if alone {
-		if err := answers[0].Error(); err != nil && !rueidis.IsRedisNil(err) {
+		if err := answers[0].err(); err != nil {
 			return l.refused(tasks, err)
 		}
 		return l.took(tasks, n, answers[1])
 	}
-	m, err := answers[0].ToMessage()
-	if err != nil && !rueidis.IsRedisNil(err) {
+	if err := answers[0].err(); err != nil {
 		return l.refused(tasks, err)
 	}
 	l.m.mu.Lock()
 	defer l.m.mu.Unlock()
 	next := 0
-	return l.broken(eachStream(m, func(key string, _ []rueidis.RedisMessage) error {
+	return l.broken(answers[0].eachStream(func(key string, _ value) error {
 		i, err := find(tasks, next, key)
 		if err != nil {
 			return err
@@ -104,16 +103,15 @@ func find(tasks []task, from int, key string) (int, error) {
 }
 
 // took takes the answer of a read that began at the witnesses.
-func (l *lane) took(tasks []task, n int, r rueidis.RedisResult) error {
-	reply, err := r.ToMessage()
-	if err != nil && !rueidis.IsRedisNil(err) {
+func (l *lane) took(tasks []task, n int, reply value) error {
+	if err := reply.err(); err != nil {
 		return l.refused(tasks, err)
 	}
 	l.m.mu.Lock()
 	defer l.m.mu.Unlock()
 	seen := make([]bool, len(tasks))
 	next := 0
-	err = eachStream(reply, func(key string, entries []rueidis.RedisMessage) error {
+	err := reply.eachStream(func(key string, entries value) error {
 		i, err := find(tasks, next, key)
 		if err != nil {
 			return err
@@ -210,26 +208,26 @@ func (l *lane) look(tasks []task, n int) error {
 
 // looked takes the answers to XINFO STREAM and XREAD, which were queued, and
 // EXEC.
-func (l *lane) looked(t task, n int, answers []rueidis.RedisResult) error {
+func (l *lane) looked(t task, n int, answers []value) error {
 	for i := range answers {
-		if err := answers[i].Error(); err != nil {
+		if err := answers[i].err(); err != nil {
 			return l.refused([]task{t}, err)
 		}
 	}
-	both, err := answers[2].ToArray()
+	both, err := answers[2].list()
 	if err != nil || len(both) != 2 {
 		return l.broken(errReply)
 	}
 	s, err := sightOf(both[0])
-	if err == nil && !both[1].IsNil() {
-		err = both[1].Error()
+	if err == nil {
+		err = both[1].err()
 	}
 	if _, ok := answer(err); ok {
 		return l.refused([]task{t}, err)
 	}
-	b, _, _ := newBatch(&l.m.c.o, t.cur.shard, nil)
+	b := &batch{o: &l.m.c.o, shard: t.cur.shard, next: driver.Seq{}.Succ()}
 	if err == nil {
-		err = eachStream(both[1], func(_ string, entries []rueidis.RedisMessage) (err error) {
+		err = both[1].eachStream(func(_ string, entries value) (err error) {
 			b, _, err = newBatch(&l.m.c.o, t.cur.shard, entries)
 			return err
 		})

@@ -250,103 +250,21 @@ func (p *producer) dial(addr string) (*wire, error) {
 			addr = a
 		}
 	}
-	c, err := p.c.dial(ctx, addr, nil, nil)
-	if err != nil {
-		return nil, err
-	}
-	w := newWire(c)
-	stop := context.AfterFunc(ctx, func() { c.Close() })
-	err = p.greet(w, addr)
-	if !stop() && err == nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		c.Close()
-		return nil, err
-	}
-	if v, ok := c.(*conversation); ok {
-		// What it looks at has been seen; from here on it would only cost.
-		w.Conn, w.whole = v.Conn, v
-	}
-	return w, nil
-}
-
-// greet begins a connection: who we are, which database, and whether the
-// server is ready for commands.
-func (p *producer) greet(w *wire, addr string) error {
-	who, err := p.c.credentials(rueidis.AuthCredentialsContext{Address: w.RemoteAddr()})
-	if err != nil {
-		return err
-	}
-	user, password := who.Username, who.Password
-	_ = w.SetDeadline(time.Now().Add(p.o.ConnectTimeout))
-	defer w.SetDeadline(time.Time{}) //nolint:errcheck // a broken one fails soon enough
-	var b []byte
-	var names []string
-	say := func(args ...string) {
-		b = appendCommand(b, args...)
-		names = append(names, args[0])
-	}
-	hello := []string{"HELLO", "2"}
-	if password != "" {
-		if user == "" {
-			user = "default"
-		}
-		hello = append(hello, "AUTH", user, password)
-	}
-	say(append(hello, "SETNAME", p.o.ClientName)...)
-	if p.o.DB != 0 {
-		say("SELECT", strconv.Itoa(p.o.DB))
-	}
-	say("PING")
+	var also [][]string
 	if p.exact && !p.idmp {
-		say("TIME")
+		also = append(also, []string{"TIME"})
 	}
 	asked := time.Now()
-	if _, err := w.Write(b); err != nil {
-		return err
+	w, answers, err := p.c.openWire(ctx, addr, also...)
+	if err != nil {
+		return nil, err
 	}
-	for _, name := range names {
-		r, err := w.next()
-		if err != nil {
-			return err
-		}
-		if name == "TIME" && r.kind == '*' {
-			err = w.time(r.num, asked)
-		} else {
-			err = w.skip(r)
-		}
-		if err != nil {
-			return err
-		}
-		if r.kind != '-' {
-			continue
-		}
-		text := string(r.text)
-		switch word := firstWord(text); {
-		case name == "HELLO", name == "SELECT", word == "NOAUTH", word == "DENIED", word == "LOADING", word == "MASTERDOWN":
-			kind, said := p.c.describeText(addr, text)
-			return &driver.Error{Kind: kind, Err: errors.New(said)}
-		}
+	if at, err := answers[len(answers)-1].texts(); err == nil && len(also) > 0 && len(at) == 2 {
+		sec, _ := strconv.ParseInt(at[0], 10, 64)
+		us, _ := strconv.ParseInt(at[1], 10, 64)
+		w.skew = time.Unix(sec, us*1000).Sub(asked.Add(time.Since(asked) / 2))
 	}
-	return nil
-}
-
-// time reads the answer to TIME.
-func (w *wire) time(n int, asked time.Time) error {
-	var at [2]int64
-	for i := range n {
-		r, err := w.next()
-		if err != nil {
-			return err
-		}
-		if i < 2 {
-			at[i], _ = strconv.ParseInt(string(r.text), 10, 64)
-		}
-	}
-	now := time.Now()
-	w.skew = time.Unix(at[0], at[1]*1000).Sub(asked.Add(now.Sub(asked) / 2))
-	return nil
+	return w, nil
 }
 
 func hostOf(addr string) string {

@@ -12,10 +12,11 @@ import (
 	"github.com/seastreamer/seastreamer/driver"
 )
 
-// A wire is one connection of a link. It speaks RESP2, in which every command
-// has one reply, in order. rueidis is not used here: two batches of one
-// goroutine cannot be in flight on one of its connections in a known order, its
-// errors do not say what was certainly not sent, and it allocates for each
+// A wire is one connection of a link, or of a waiter. It speaks RESP2, in which
+// every command has one reply, in order, and the streams of a reply come as a
+// list in the order of the command. rueidis is not used here: two batches of
+// one goroutine cannot be in flight on one of its connections in a known order,
+// its errors do not say what was certainly not sent, and it allocates for each
 // message and each reply.
 // https://redis.io/docs/latest/develop/reference/protocol-spec/
 type wire struct {
@@ -24,6 +25,7 @@ type wire struct {
 	buf      []byte   // buf[from:to] was read and not looked at
 	from, to int
 	skew     time.Duration // the server's clock less ours
+	large    int           // how large answers were of late, where they were
 	script   bool          // the server has the script of explicit ids; of the reader, under the producer's mutex
 }
 

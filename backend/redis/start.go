@@ -153,11 +153,11 @@ func (c *client) entries(ctx context.Context, shard driver.Shard, key string, fr
 	if err != nil {
 		return nil, err
 	}
-	list, err := answers[0].ToArray()
+	list, err := answers[0].ToMessage()
 	if err != nil {
 		return nil, c.keyFailure("", shard, key, err)
 	}
-	b, _, err := newBatch(&c.o, shard, list)
+	b, _, err := newBatch(&c.o, shard, valueOf(list))
 	if err != nil {
 		return nil, &driver.Error{Shard: shard, Kind: driver.ErrInvalid, Err: err}
 	}
@@ -195,8 +195,10 @@ func (c *client) lookAt(ctx context.Context, shards []driver.Shard, keys []strin
 		for i := range answers {
 			m, err := answers[i].ToMessage()
 			var s sight
-			if err == nil || noSuchKey(err) {
-				s, err = sightOf(m)
+			if err == nil {
+				s, err = sightOf(valueOf(m))
+			} else if noSuchKey(err) {
+				err = nil
 			}
 			if err != nil {
 				return nil, c.keyFailure("", shards[from+i], some[i], err)
