@@ -34,8 +34,8 @@ func redisPairs(e *environment) ([]pair, error) {
 	r := &redisRows{environment: e, values: values}
 	name := func(what string) string { return fmt.Sprintf("redis %s, %d bytes", what, e.size) }
 	pairs := []pair{
-		{name: name("produce, 1 goroutine"), goal: goal, ours: side{"seastreamer", r.produce(1, 1, 0)}, peer: side{"rueidis", r.produceRaw(1)}},
-		{name: name("produce, 4 goroutines"), goal: goal, ours: side{"seastreamer", r.produce(4, 1, 0)}, peer: side{"rueidis", r.produceRaw(4)}},
+		{name: name("produce, 1 goroutine"), goal: goal, ours: side{"seastreamer", r.produce(1, 1, 0)}, peer: side{"rueidis", r.produceRaw(1, 1)}},
+		{name: name("produce, 4 goroutines"), goal: goal, ours: side{"seastreamer", r.produce(4, 1, 0)}, peer: side{"rueidis", r.produceRaw(4, 1)}},
 		{name: name("produce, 4 goroutines, redis-benchmark"), goal: "≥ 0.80", ours: side{"seastreamer", r.produce(4, 1, 0)}, peer: side{"redis-benchmark -P 200 -c 4", r.redisBenchmark()}},
 		{name: name("consume"), goal: goal, ours: side{"seastreamer", r.consume(1)}, peer: side{"rueidis XREAD, AsXRead", r.consumeParsed()}},
 		{name: name("consume, raw replies"), goal: goal, ours: side{"seastreamer", r.consume(1)}, peer: side{"rueidis XREAD, replies walked by hand", r.consumeRaw()}},
@@ -45,7 +45,9 @@ func redisPairs(e *environment) ([]pair, error) {
 	for _, n := range []int{10, 100, 1000} {
 		pairs = append(pairs,
 			pair{name: name(fmt.Sprintf("produce, %d streams", n)), goal: "flat", ours: side{fmt.Sprint(n, " streams"), r.produce(1, n, 0)}, peer: side{"one stream", r.produce(1, 1, 0)}},
-			pair{name: name(fmt.Sprintf("consume, %d streams", n)), goal: "flat", ours: side{fmt.Sprint(n, " streams"), r.consume(n)}, peer: side{"one stream", r.consume(1)}})
+			pair{name: name(fmt.Sprintf("consume, %d streams", n)), goal: "flat", ours: side{fmt.Sprint(n, " streams"), r.consume(n)}, peer: side{"one stream", r.consume(1)}},
+			pair{name: name(fmt.Sprintf("produce, %d streams, raw", n)), goal: goal, ours: side{"seastreamer", r.produce(1, n, 0)}, peer: side{"rueidis over as many", r.produceRaw(1, n)}},
+			pair{name: name(fmt.Sprintf("consume, %d streams, raw", n)), goal: goal, ours: side{"seastreamer", r.consume(n)}, peer: side{"rueidis over as many", r.consumeMany(n)}})
 	}
 	return pairs, nil
 }
@@ -162,14 +164,15 @@ func (r *redisRows) produce(goroutines, streams, shards int) func(context.Contex
 	return r.ours(query, nil, r.fill(goroutines, streams))
 }
 
-func (r *redisRows) fillRaw(goroutines int) func(context.Context, rueidis.Client) error {
+func (r *redisRows) fillRaw(goroutines, streams int) func(context.Context, rueidis.Client) error {
 	return func(ctx context.Context, cl rueidis.Client) error {
+		all := names(streams)
 		return split(r.n, goroutines, func(from, to int) error {
 			cmds := make([]rueidis.Completed, 0, redisSend)
 			for i := from; i < to; {
 				cmds = cmds[:0]
 				for ; i < to && len(cmds) < redisSend; i++ {
-					cmds = append(cmds, cl.B().Xadd().Key("bench-0").Id("*").FieldValue().FieldValue("msg", rueidis.BinaryString(r.values[i%len(r.values)])).Build())
+					cmds = append(cmds, cl.B().Xadd().Key(all[i%streams]).Id("*").FieldValue().FieldValue("msg", rueidis.BinaryString(r.values[i%len(r.values)])).Build())
 				}
 				for _, a := range cl.DoMulti(ctx, cmds...) {
 					if err := a.Error(); err != nil {
@@ -182,8 +185,8 @@ func (r *redisRows) fillRaw(goroutines int) func(context.Context, rueidis.Client
 	}
 }
 
-func (r *redisRows) produceRaw(goroutines int) func(context.Context) (figure, error) {
-	return r.raw(nil, r.fillRaw(goroutines))
+func (r *redisRows) produceRaw(goroutines, streams int) func(context.Context) (figure, error) {
+	return r.raw(nil, r.fillRaw(goroutines, streams))
 }
 
 // redisBenchmark is the load generator that comes with Redis, timed as a
@@ -271,7 +274,7 @@ func entries(a rueidis.RedisResult, ids []string) (n int, _ []string, err error)
 }
 
 func (r *redisRows) consumeRaw() func(context.Context) (figure, error) {
-	return r.raw(r.fillRaw(4), func(ctx context.Context, cl rueidis.Client) error {
+	return r.raw(r.fillRaw(4, 1), func(ctx context.Context, cl rueidis.Client) error {
 		last := "0"
 		var ids []string
 		for got := 0; got < r.n; {
@@ -287,10 +290,52 @@ func (r *redisRows) consumeRaw() func(context.Context) (figure, error) {
 	})
 }
 
+// consumeMany walks raw replies that have some entries of each stream.
+func (r *redisRows) consumeMany(streams int) func(context.Context) (figure, error) {
+	return r.raw(r.fillRaw(4, streams), func(ctx context.Context, cl rueidis.Client) error {
+		keys, ids := names(streams), make([]string, streams)
+		at := map[string]int{}
+		for i := range ids {
+			ids[i], at[keys[i]] = "0", i
+		}
+		each := int64(max(redisRead/streams, 10))
+		for got := 0; got < r.n; {
+			m, err := cl.Do(ctx, cl.B().Xread().Count(each).Streams().Key(keys...).Id(ids...).Build()).AsMap()
+			if err != nil {
+				return err
+			}
+			for key, list := range m {
+				all, err := list.ToArray()
+				if err != nil {
+					return err
+				}
+				for i := range all {
+					pair, err := all[i].ToArray()
+					if err != nil {
+						return err
+					}
+					fields, err := pair[1].ToArray()
+					if err != nil {
+						return err
+					}
+					if _, err := fields[1].ToString(); err != nil {
+						return err
+					}
+					if ids[at[key]], err = pair[0].ToString(); err != nil {
+						return err
+					}
+				}
+				got += len(all)
+			}
+		}
+		return nil
+	})
+}
+
 // consumeParsed has rueidis parse the entries, as a program does that wants
 // more than their values.
 func (r *redisRows) consumeParsed() func(context.Context) (figure, error) {
-	return r.raw(r.fillRaw(4), func(ctx context.Context, cl rueidis.Client) error {
+	return r.raw(r.fillRaw(4, 1), func(ctx context.Context, cl rueidis.Client) error {
 		last, size := "0", 0
 		for got := 0; got < r.n; {
 			m, err := cl.Do(ctx, cl.B().Xread().Count(redisRead).Streams().Key("bench-0").Id(last).Build()).AsXRead()
@@ -330,7 +375,7 @@ func (r *redisRows) group() func(context.Context) (figure, error) {
 
 // groupRaw acknowledges each run with the command that asks for the next one.
 func (r *redisRows) groupRaw() func(context.Context) (figure, error) {
-	return r.raw(r.fillRaw(4), func(ctx context.Context, cl rueidis.Client) error {
+	return r.raw(r.fillRaw(4, 1), func(ctx context.Context, cl rueidis.Client) error {
 		if err := cl.Do(ctx, cl.B().XgroupCreate().Key("bench-0").Group("bench").Id("0").Build()).Error(); err != nil {
 			return err
 		}
