@@ -261,8 +261,11 @@ func TestMembersBehindSentinel(t *testing.T) {
 	}
 	sent = append(sent, w.write(c, "a", []string{"s"}, 200)...)
 	w.until("a-199")
-	// A master that dies takes what it has not told its replicas. What is
-	// written afterwards is all there.
+	// A master that dies takes what it has not told its replicas: it is to have
+	// told them all. WAIT speaks of what its own connection has written.
+	if _, err := s.Pipe(master, []string{"SET", "told", "1"}, []string{"WAIT", "2", "20000"}); err != nil {
+		t.Fatal(err)
+	}
 	s.Kill(master)
 	sent = append(sent, w.write(c, "b", []string{"s"}, 200)...)
 	w.wait(sent)
