@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +28,12 @@ func newPairedKafka(t *testing.T) *pairedKafka {
 	a := newAtomicKafka(t)
 	p := &pairedKafka{a, driver.Shard{Stream: a.job + ".in", Index: 1}}
 	kafkaCreate(t, a.admin, p.in.Stream, 2)
+	// Positions lie within what there is.
+	var recs []*kgo.Record
+	for range 300 {
+		recs = append(recs, &kgo.Record{Topic: p.in.Stream, Partition: p.in.Index, Value: []byte("in")})
+	}
+	p.must(p.raw("").ProduceSync(p.within(), recs...).FirstErr())
 	return p
 }
 
@@ -37,6 +44,15 @@ func (p *pairedKafka) owner(d driver.Driver) driver.PairedOwner {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(func() { _ = o.Close(context.Background()) })
+	// What a Transactor reads there does not matter here, only that it does.
+	c, err := o.Consumer(p.within(), driver.ConsumerConfig{Streams: []string{p.in.Stream}, Events: driver.Events{
+		Assigned: func(context.Context, []driver.Position) (uint64, []driver.Position, error) { return 1, nil, nil },
+		Revoked:  func(context.Context, []driver.Shard, bool) {},
+	}})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { _ = c.Close(context.Background()) })
 	return o
 }
 
@@ -68,7 +84,7 @@ func (p *pairedKafka) seen(at int64) {
 }
 
 // pend leaves an offset of the group in a transaction that stays open.
-func (p *pairedKafka) pend(id string, at int64) {
+func (p *pairedKafka) pend(id, group string, at int64) {
 	p.t.Helper()
 	cl := p.raw(id)
 	p.must(cl.BeginTransaction())
@@ -78,7 +94,7 @@ func (p *pairedKafka) pend(id string, at int64) {
 	meta, err := p.admin.ListTopics(p.within(), p.in.Stream)
 	p.must(err)
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
-	req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch, req.Generation = id, p.job, pid, epoch, -1
+	req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch, req.Generation = id, group, pid, epoch, -1
 	rt := kmsg.NewTxnOffsetCommitRequestTopic()
 	rt.Topic, rt.TopicID = p.in.Stream, meta[p.in.Stream].ID
 	rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
@@ -137,7 +153,7 @@ func TestKafkaPair(t *testing.T) {
 		p.claim(o, 0)
 		p.must(p.run(o, 0, 10))
 		p.must(o.Close(p.within()))
-		p.pend(p.job, 20)
+		p.pend(p.job, p.job, 20)
 		begun := time.Now()
 		second := p.owner(p.driver(""))
 		if at := p.claim(second, 0); at != 10 {
@@ -148,21 +164,6 @@ func TestKafkaPair(t *testing.T) {
 		}
 		p.must(p.run(second, 10, 20))
 		p.holds(20)
-	})
-	// An offset that is pending is no answer: neither is there no progress, nor
-	// is it lost.
-	t.Run("while an offset is pending", func(t *testing.T) {
-		p := newPairedKafka(t)
-		o := p.owner(p.d)
-		p.claim(o, 3)
-		p.must(o.Close(p.within()))
-		p.lose()
-		p.pend(p.job+".other", 20) // its time-out of 5 s aborts it, and then nothing is there
-		_, err := p.owner(p.driver("")).Claim(p.within(), []driver.Position{{Shard: p.in}})
-		p.want(err, driver.ErrLost)
-		if p.uncommitted() {
-			t.Error("the claim has not waited for the other transaction")
-		}
 	})
 	t.Run("expired offsets", func(t *testing.T) {
 		p := newPairedKafka(t)
@@ -194,6 +195,23 @@ func TestKafkaPair(t *testing.T) {
 			t.Errorf("after both are gone it stands at %d, want the start, 1", at)
 		}
 	})
+	// The name had the group before, then something else, and comes back: the
+	// group's offsets are old.
+	t.Run("old offsets", func(t *testing.T) {
+		p := newPairedKafka(t)
+		o := p.owner(p.d)
+		p.claim(o, 0)
+		p.must(p.run(o, 0, 10))
+		p.must(o.Close(p.within()))
+		alone, err := p.driver("").(driver.Atomic).Owner(p.within(), driver.OwnerConfig{Name: p.job})
+		p.must(err)
+		p.claim(alone, 0)
+		p.must(p.run(alone, 10, 20))
+		p.must(alone.Close(p.within()))
+		if at := p.claim(p.owner(p.driver("")), 0); at != 20 {
+			t.Errorf("it stands at %d, want 20", at)
+		}
+	})
 	t.Run("another cluster", func(t *testing.T) {
 		p := newPairedKafka(t)
 		if _, err := p.d.(driver.Paired).Pair(p.within(), nil, driver.OwnerConfig{Name: p.job}); !errors.Is(err, errors.ErrUnsupported) {
@@ -215,4 +233,166 @@ func (p *pairedKafka) deleteGroup() error {
 		err = got.Error()
 	}
 	return err
+}
+
+// A sharer is one of several owners.
+type sharer struct {
+	p      *pairedKafka
+	o      driver.PairedOwner
+	c      driver.Consumer
+	mu     sync.Mutex
+	at     map[driver.Shard]driver.Seq
+	keeps  chan struct{} // Revoked waits until it is closed, where it is not nil
+	failed error
+}
+
+func (p *pairedKafka) sharer(keeps chan struct{}) *sharer {
+	p.t.Helper()
+	d := p.driver("?session_timeout=6s")
+	o, err := d.(driver.Paired).Pair(p.within(), d, driver.OwnerConfig{Name: p.job, Shared: true})
+	p.must(err)
+	s := &sharer{p: p, o: o, at: map[driver.Shard]driver.Seq{}, keeps: keeps}
+	s.c, err = o.Consumer(p.within(), driver.ConsumerConfig{Streams: []string{p.in.Stream}, Group: p.job + ".group", Start: driver.Earliest, Events: driver.Events{
+		Assigned: func(ctx context.Context, at []driver.Position) (uint64, []driver.Position, error) {
+			got, err := o.Claim(ctx, at)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for _, g := range got {
+				s.at[g.Shard] = g.Next
+			}
+			s.failed = err
+			return 1, got, err
+		},
+		Revoked: func(ctx context.Context, shards []driver.Shard, _ bool) {
+			if keeps != nil {
+				<-keeps
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for _, sh := range shards {
+				delete(s.at, sh)
+			}
+			_ = o.Release(ctx, shards)
+		},
+	}})
+	p.must(err)
+	p.t.Cleanup(func() { _ = s.c.Close(context.Background()); _ = o.Close(context.Background()) })
+	return s
+}
+
+// has reports whether it has claimed so many shards, and keeps the group going.
+func (s *sharer) has(n int) func() bool {
+	return func() bool {
+		within, cancel := context.WithTimeout(s.p.t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := s.c.Fetch(within, nil)
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			s.p.t.Fatal(err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.p.must(s.failed)
+		return len(s.at) == n
+	}
+}
+
+func (s *sharer) position() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at[s.p.in].Lo
+}
+
+func TestKafkaShared(t *testing.T) {
+	t.Run("one and then two", func(t *testing.T) {
+		p := newPairedKafka(t)
+		a := p.sharer(nil)
+		p.await(a.has(2))
+		p.must(p.run(a.o, 0, 10))
+		b := p.sharer(nil)
+		p.await(func() bool { return a.has(1)() && b.has(1)() })
+		first, second := a, b
+		if _, ok := a.at[p.in]; !ok {
+			first, second = b, a
+		}
+		if at := first.position(); first == b && at != 10 {
+			t.Errorf("the second owner is told %d, want 10", at)
+		}
+		p.must(p.run(first.o, 10, 20))
+		p.want(p.run(second.o, 20, 30), driver.ErrFenced) // it has not claimed it
+		p.must(first.c.Close(p.within()))
+		p.must(first.o.Close(p.within()))
+		p.await(second.has(2))
+		if at := second.position(); at != 20 {
+			t.Errorf("the one that is left is told %d, want 20", at)
+		}
+		p.must(p.run(second.o, 20, 30))
+		p.holds(30)
+	})
+	// The group has given the shard to another, and the one that had it does
+	// not know.
+	t.Run("a generation that is over", func(t *testing.T) {
+		p := newPairedKafka(t)
+		keeps := make(chan struct{})
+		a := p.sharer(keeps)
+		t.Cleanup(func() { close(keeps) }) // before a is closed
+		p.await(a.has(2))
+		p.must(p.run(a.o, 0, 10))
+		tx := p.unit(a.o, 100, 110)
+		group, err := p.admin.DescribeGroups(p.within(), p.job+".group")
+		p.must(err)
+		req := kmsg.NewPtrLeaveGroupRequest()
+		req.Group = p.job + ".group"
+		for _, m := range group[req.Group].Members {
+			lm := kmsg.NewLeaveGroupRequestMember()
+			lm.MemberID = m.MemberID
+			req.Members = append(req.Members, lm)
+		}
+		resp, err := req.RequestWith(p.within(), p.raw(""))
+		p.must(err)
+		p.must(kerr.ErrorForCode(resp.ErrorCode))
+		b := p.sharer(nil)
+		p.await(b.has(2))
+		if at := b.position(); at != 10 {
+			t.Errorf("the second owner is told %d, want 10", at)
+		}
+		p.must(p.run(b.o, 10, 20))
+		err = tx.Commit(p.within(), p.moves(10, 20))
+		if !errors.Is(err, driver.ErrAborted) && !errors.Is(err, driver.ErrFenced) {
+			t.Errorf("the first owner's commit: %v, want ErrAborted or ErrFenced", err)
+		}
+		t.Log("says:", err)
+		p.holds(20)
+	})
+	// A member died between its offsets and the end of its transaction: nobody
+	// knows its id, and it ends with its time-out.
+	t.Run("after a death in its commit", func(t *testing.T) {
+		p := newPairedKafka(t)
+		a := p.sharer(nil)
+		p.await(a.has(2))
+		p.must(p.run(a.o, 0, 10))
+		p.must(a.c.Close(p.within()))
+		p.must(a.o.Close(p.within()))
+		p.pend(p.job+".other", p.job+".group", 20)
+		b := p.sharer(nil)
+		p.await(b.has(2))
+		if p.uncommitted() {
+			t.Error("the claim has not waited for the other transaction")
+		}
+		if at := b.position(); at != 10 {
+			t.Errorf("the second owner is told %d, want 10", at)
+		}
+	})
+	t.Run("an owner that was alone", func(t *testing.T) {
+		p := newPairedKafka(t)
+		alone := p.owner(p.d)
+		p.claim(alone, 0)
+		p.must(p.run(alone, 0, 10))
+		a := p.sharer(nil)
+		p.await(a.has(2))
+		if at := a.position(); at != 10 {
+			t.Errorf("the shared owner is told %d, want 10", at)
+		}
+		p.want(p.run(alone, 10, 20), driver.ErrFenced)
+		p.holds(10)
+	})
 }

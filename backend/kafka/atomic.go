@@ -26,7 +26,7 @@ var _ driver.Atomic = (*client)(nil)
 // Owner opens an owner whose positions are records of __sea_position.
 func (c *client) Owner(ctx context.Context, oc driver.OwnerConfig) (driver.Owner, error) {
 	if oc.Shared {
-		return nil, driver.Errorf(errors.ErrUnsupported, "", "several owners of %q cannot share an input that is not of the same Kafka cluster: one transactional id has one owner", oc.Name)
+		return nil, driver.Errorf(errors.ErrUnsupported, "", "owners of %q can only share an input of the same Kafka cluster, where a group fences those who no longer have a shard", oc.Name)
 	}
 	o, err := c.newOwner(ctx, oc)
 	if err != nil {
@@ -37,12 +37,14 @@ func (c *client) Owner(ctx context.Context, oc driver.OwnerConfig) (driver.Owner
 
 // owner is the newest of a name. It has two transactional ids, and claims both
 // before anything else: that of the name for units, and another one for what
-// Claim writes, which may be while a unit is open.
+// Claim writes, which may be while a unit is open. Owners that share a name have
+// ids of their own: there the group's generation fences, see group.
 type owner struct {
 	c      *client
 	name   string
 	me     string // random, in the records that this owner writes
 	who    string // host and process, for people
+	shared bool   // there may be others, see group
 	group  *group // whose offsets are the positions too, or nil
 	units  *transactional
 	claims *transactional
@@ -76,10 +78,14 @@ func (c *client) newOwner(ctx context.Context, oc driver.OwnerConfig) (*owner, e
 	c.warnTransactions(version)
 	host, _ := os.Hostname()
 	o := &owner{c: c, name: oc.Name, me: rand.Text(), who: fmt.Sprintf("process %d on %s", os.Getpid(), host), log: positionShard(oc.Name), at: map[driver.Shard]driver.Seq{}, pause: newPause()}
-	if o.units, err = c.transactional(oc.Name, version); err != nil {
+	id := oc.Name
+	if o.shared = oc.Shared; o.shared {
+		id += "+" + o.me
+	}
+	if o.units, err = c.transactional(id, version); err != nil {
 		return nil, err
 	}
-	if o.claims, err = c.transactional(oc.Name+"+claims", version); err != nil {
+	if o.claims, err = c.transactional(id+"+claims", version); err != nil {
 		_ = o.units.Close(ctx)
 		return nil, err
 	}
@@ -95,24 +101,8 @@ func (o *owner) Claim(ctx context.Context, at []driver.Position) ([]driver.Posit
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.c.o.DeliveryTimeout)
 	defer cancel()
-	// Both ids first: what earlier owners left open is aborted then, and
-	// nothing of theirs can be committed any more. Were a position read before,
-	// one that was being committed might still change it.
-	if !o.claimed {
-		for _, t := range []*transactional{o.units, o.claims} {
-			if err := t.claim(ctx); err != nil {
-				return nil, err
-			}
-		}
-		o.claimed = true
-	}
-	// Then the record that tells a fenced owner by whom, so that it soon knows.
-	if !o.marked {
-		v := positionValue{Owner: o.me, Who: o.who}
-		if err := o.claims.run(ctx, []*kgo.Record{o.record(ownerKey(o.name), v)}, nil); err != nil {
-			return nil, o.claimFailed(ctx, err)
-		}
-		o.marked = true
+	if err := o.takeOver(ctx); err != nil {
+		return nil, err
 	}
 	found, fresh, err := o.find(ctx, at)
 	if err != nil {
@@ -131,29 +121,69 @@ func (o *owner) Claim(ctx context.Context, at []driver.Position) ([]driver.Posit
 	return found, nil
 }
 
+// takeOver makes this owner the newest.
+func (o *owner) takeOver(ctx context.Context) error {
+	// Both ids first: what earlier owners left open is aborted then, and
+	// nothing of theirs can be committed any more. Were a position read before,
+	// one that was being committed might still change it.
+	if !o.claimed {
+		for _, t := range []*transactional{o.units, o.claims} {
+			if err := t.claim(ctx); err != nil {
+				return err
+			}
+		}
+		if o.shared { // and an owner that had the name alone
+			for _, id := range []string{o.name, o.name + "+claims"} {
+				t, err := o.c.transactional(id, o.units.version)
+				if err == nil {
+					err = t.claim(ctx)
+					_ = t.Close(ctx)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+		o.claimed = true
+	}
+	// Then the record that tells a fenced owner by whom, so that it soon knows.
+	if !o.marked {
+		v := positionValue{Owner: o.me, Who: o.who}
+		if err := o.claims.run(ctx, []*kgo.Record{o.record(ownerKey(o.name), v)}, nil); err != nil {
+			return o.claimFailed(ctx, err)
+		}
+		o.marked = true
+	}
+	return nil
+}
+
 // find says where shards stand, and which of them have no position and get the
 // one given.
 func (o *owner) find(ctx context.Context, at []driver.Position) (found, fresh []driver.Position, err error) {
+	if o.group != nil {
+		if err := o.group.learn(ctx, at); err != nil {
+			return nil, nil, err
+		}
+	}
+	if o.shared {
+		select {
+		case <-o.group.opened:
+		case <-ctx.Done():
+			return nil, nil, &driver.Error{Kind: driver.ErrUnavailable, Err: context.Cause(ctx)}
+		}
+		if err := o.group.settle(ctx, at); err != nil {
+			return nil, nil, err
+		}
+	}
 	st, err := o.c.readStanding(ctx, o.name, "")
 	if err != nil {
 		return nil, nil, err
 	}
-	if st.owner.Owner != o.me {
+	if !o.shared && st.owner.Owner != o.me {
 		return nil, nil, o.taken(st)
-	}
-	var offsets map[driver.Shard]int64
-	if o.group != nil {
-		if offsets, err = o.group.fetch(ctx, at); err != nil {
-			return nil, nil, err
-		}
 	}
 	for _, p := range at {
 		v, ok := st.position(p.Shard)
-		// Record and offset were written together. They differ where somebody
-		// has set the group's offset, which is meant, and where it has expired.
-		if n, set := offsets[p.Shard]; set {
-			v.Next, ok = seq(n), true
-		}
 		_, listed := st.listed(p.Shard)
 		switch {
 		case ok:
@@ -181,7 +211,7 @@ func (o *owner) start(ctx context.Context, fresh []driver.Position) error {
 		if o.group == nil {
 			return nil
 		}
-		return o.group.commit(ctx, o.claims, fresh)
+		return o.group.commit(ctx, o.claims, o.group.member(), fresh)
 	})
 }
 
@@ -213,10 +243,10 @@ func (o *owner) claimFailed(ctx context.Context, err error) error {
 func (o *owner) fenced(ctx context.Context, err error, patience time.Duration) error {
 	for until := time.Now().Add(patience); ; {
 		st, failed := o.c.readStanding(ctx, o.name, o.me)
-		if failed == nil && st.owner.Owner != o.me {
+		if failed == nil && st.owner.Owner != o.me && !o.shared {
 			return o.taken(st)
 		}
-		if failed != nil || time.Now().After(until) || !pausing(ctx, 20*time.Millisecond) {
+		if failed != nil || o.shared || time.Now().After(until) || !pausing(ctx, 20*time.Millisecond) {
 			return &driver.Error{Kind: driver.ErrUnknown, Err: fmt.Errorf("the broker has ended this transaction, perhaps since it took longer than transaction_timeout (%v): %w", o.c.o.TransactionTimeout, err)}
 		}
 	}

@@ -182,7 +182,7 @@ func (c *client) Features() driver.Features {
 		Durabilities: []driver.Durability{driver.AtLeastOnce, driver.AtMostOnce, driver.ExactlyOnce},
 		Classes:      []driver.Class{driver.ClassNone, driver.ClassProcess, driver.ClassReplicated},
 		Dedup:        driver.Dedup{Retry: true},
-		UnitMessages: unitMessages, UnitBytes: unitBytes,
+		UnitMessages: unitMessages, UnitBytes: unitBytes, UnitShared: true,
 		MaxRecord:  c.o.MaxRecord,
 		Autocreate: !c.o.NoAutocreate,
 		Needs:      "Apache Kafka from 2.1 or Redpanda: Produce 3, Fetch 4, ListOffsets 2, Metadata 4, InitProducerId, and the classic group protocol; as output of a Transactor from 2.5, with transaction.version 2 (Kafka 4.0) for the full promise",

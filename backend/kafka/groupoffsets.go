@@ -15,15 +15,43 @@ import (
 // A group has the positions as the offsets of a consumer group too, committed
 // in the same transaction: not by franz-go's session for that, which commits
 // what was polled, but by hand, with positions that the unit names. So tools see
-// how far it is and can set it. Alone the offsets would not do: where a group
-// has no members they expire one by one, a week after their last commit, and a
-// shard may be quiet for longer.
+// how far it is; and where several owners share the group, the broker refuses
+// offsets, and with them the unit, of a generation that is over.
+//
+// A claim never goes by them. Where a group has no members they expire one by
+// one, a week after their last commit, and a shard may be quiet for longer; and
+// a name may have had another group since.
 type group struct {
 	c    *client
 	name string
 
+	opened chan struct{} // closed when cl is set
+	cl     *kgo.Client   // the member's, where owners share; else nil
+
 	mu  sync.Mutex
 	ids map[string][16]byte // of the streams; zero where the cluster has none
+}
+
+func newGroup(c *client, name string) *group {
+	return &group{c: c, name: name, opened: make(chan struct{}), ids: map[string][16]byte{}}
+}
+
+// A membership says who commits; the zero value of a group without members is
+// nobody.
+type membership struct {
+	id         string
+	generation int32
+}
+
+var nobody = membership{generation: -1}
+
+// member is what the group knows this process as now.
+func (g *group) member() membership {
+	if g.cl == nil {
+		return nobody
+	}
+	id, generation := g.cl.GroupMetadata()
+	return membership{id, generation}
 }
 
 // learn finds out the ids of streams, by which newer requests name them.
@@ -47,36 +75,30 @@ func (g *group) id(stream string) [16]byte {
 	return g.ids[stream]
 }
 
-// member is who commits, empty for somebody outside of the group's membership.
-func (g *group) member() (id string, generation int32) { return "", -1 }
-
-// fetch asks for the offsets of shards; those without one are left out.
+// settle waits until no offset of the shards is pending: a member that had them
+// before, and was about to commit, has done so by then or never will. Its own
+// id cannot be fenced, for nobody knows it; but offsets of its generation are no
+// longer taken.
 //
 // The shards are named, since a request for all leaves out those whose first
-// commit is still pending, and the answer of one that is pending has an error
-// and the offset -1: that is asked for again, never taken for no progress.
-func (g *group) fetch(ctx context.Context, at []driver.Position) (map[driver.Shard]int64, error) {
-	if len(at) == 0 {
-		return nil, nil
-	}
-	if err := g.learn(ctx, at); err != nil {
-		return nil, err
-	}
+// commit is pending.
+func (g *group) settle(ctx context.Context, at []driver.Position) error {
 	for tries := 0; ; tries++ {
-		found, err := g.fetchOnce(ctx, at)
+		err := g.pending(ctx, at)
 		if err == nil {
-			return found, nil
+			return nil
 		}
 		if !errors.Is(err, kerr.UnstableOffsetCommit) && !(isRetriable(err) && tries < 5) {
-			return nil, g.c.fail("", "", err)
+			return g.c.fail("", "", err)
 		}
 		if !pausing(ctx, min(retryBackoff(tries), retryBackoff(1))) {
-			return nil, &driver.Error{Kind: driver.ErrUnavailable, Err: err}
+			return &driver.Error{Kind: driver.ErrUnavailable, Err: err}
 		}
 	}
 }
 
-func (g *group) fetchOnce(ctx context.Context, at []driver.Position) (map[driver.Shard]int64, error) {
+// pending asks once: the error is UNSTABLE_OFFSET_COMMIT where one is.
+func (g *group) pending(ctx context.Context, at []driver.Position) error {
 	req := kmsg.NewPtrOffsetFetchRequest()
 	req.Group, req.RequireStable = g.name, true
 	rg := kmsg.NewOffsetFetchRequestGroup()
@@ -97,68 +119,44 @@ func (g *group) fetchOnce(ctx context.Context, at []driver.Position) (map[driver
 	var resp *kmsg.OffsetFetchResponse
 	var err error
 	if gone := g.c.ask(ctx, func() { resp, err = req.RequestWith(ctx, g.c.cl) }); gone != nil {
-		return nil, gone
+		return gone
 	}
+	codes := []int16{}
 	if err == nil {
-		err = kerr.ErrorForCode(resp.ErrorCode)
-	}
-	if err != nil {
-		return nil, err
-	}
-	found := map[driver.Shard]int64{}
-	take := func(stream string, partition int32, code int16, offset int64) {
-		if e := kerr.ErrorForCode(code); e != nil && err == nil {
-			err = e
-		}
-		if offset >= 0 {
-			found[driver.Shard{Stream: stream, Index: partition}] = offset
-		}
-	}
-	for _, t := range resp.Topics { // before v8
-		for _, p := range t.Partitions {
-			take(t.Topic, p.Partition, p.ErrorCode, p.Offset)
-		}
-	}
-	for _, r := range resp.Groups {
-		if e := kerr.ErrorForCode(r.ErrorCode); e != nil {
-			return nil, e
-		}
-		for _, t := range r.Topics {
+		codes = append(codes, resp.ErrorCode)
+		for _, t := range resp.Topics { // before v8
 			for _, p := range t.Partitions {
-				take(g.stream(t.Topic, t.TopicID), p.Partition, p.ErrorCode, p.Offset)
+				codes = append(codes, p.ErrorCode)
+			}
+		}
+		for _, r := range resp.Groups {
+			codes = append(codes, r.ErrorCode)
+			for _, t := range r.Topics {
+				for _, p := range t.Partitions {
+					codes = append(codes, p.ErrorCode)
+				}
 			}
 		}
 	}
-	if err != nil {
-		return nil, err
+	for i := 0; err == nil && i < len(codes); i++ {
+		err = kerr.ErrorForCode(codes[i])
 	}
-	return found, nil
-}
-
-// stream is a stream's name, which later versions of an answer say as an id.
-func (g *group) stream(name string, id [16]byte) string {
-	if name != "" {
-		return name
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for n, i := range g.ids {
-		if i == id {
-			return n
-		}
-	}
-	return ""
+	return err
 }
 
 // commit adds positions to the transaction that t has open.
-func (g *group) commit(ctx context.Context, t *transactional, at []driver.Position) error {
+func (g *group) commit(ctx context.Context, t *transactional, who membership, at []driver.Position) error {
+	if g.cl != nil && (who.id == "" || who.generation < 0) {
+		// It is joining. As nobody it could commit where all others have left.
+		return kerr.RebalanceInProgress
+	}
 	id, epoch, err := t.cl.ProducerID(ctx)
 	if err != nil {
 		return err
 	}
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
 	req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch = t.id, g.name, id, epoch
-	req.MemberID, req.Generation = g.member()
+	req.MemberID, req.Generation = who.id, who.generation
 	for stream, ps := range byStream(at) {
 		rt := kmsg.NewTxnOffsetCommitRequestTopic()
 		rt.Topic, rt.TopicID = stream, g.id(stream)

@@ -34,14 +34,10 @@ func (c *client) Pair(ctx context.Context, in driver.Driver, oc driver.OwnerConf
 			return nil, driver.Errorf(errors.ErrUnsupported, "", "the input is of another Kafka cluster than %s", c.nodes())
 		}
 	}
-	if oc.Shared {
-		return nil, driver.Errorf(errors.ErrUnsupported, "", "several owners of %q", oc.Name)
-	}
 	o, err := c.newOwner(ctx, oc)
 	if err != nil {
 		return nil, err
 	}
-	o.group = &group{c: c, name: oc.Name, ids: map[string][16]byte{}}
 	return &pairedOwner{o, src}, nil
 }
 
@@ -51,10 +47,24 @@ type pairedOwner struct {
 	in *client
 }
 
-// Consumer opens the ordinary consumer, which has no group: the owner is not a
-// member of the group whose offsets it commits.
+// Consumer opens the ordinary consumer. Where the owner is alone that has no
+// group: then the owner is not a member of the group whose offsets it commits,
+// which is that of its name.
 func (p *pairedOwner) Consumer(ctx context.Context, cc driver.ConsumerConfig) (driver.Consumer, error) {
-	return p.in.Consumer(ctx, cc)
+	if !p.shared {
+		p.group = newGroup(p.c, p.name)
+		return p.in.Consumer(ctx, cc)
+	}
+	if cc.Group == "" {
+		return nil, driver.Errorf(driver.ErrInvalid, "", "owners of %q that share an input need a group, which says who reads what", p.name)
+	}
+	p.group = newGroup(p.c, cc.Group)
+	c, err := p.in.Consumer(ctx, cc)
+	if m, ok := c.(*member); ok {
+		p.group.cl = m.cl
+		close(p.group.opened) // claims wait for it
+	}
+	return c, err
 }
 
 // clusterID is what the cluster calls itself.

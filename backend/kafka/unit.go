@@ -26,7 +26,8 @@ type unit struct {
 	sent    time.Time  // when the first record left
 	mu      sync.Mutex // held by settled, which is called serially, for the others
 	learned bool
-	failed  error // of the first record that failed
+	who     membership // when the moves were checked
+	failed  error      // of the first record that failed
 }
 
 // Begin opens a unit.
@@ -172,10 +173,16 @@ func (u *unit) Commit(ctx context.Context, moves []driver.Move) error {
 
 // check compares the moves with where this owner knows the shards to stand. No
 // other owner can have moved them: its claim would have fenced this one, which
-// the broker tells when the transaction ends.
+// the broker tells when the transaction ends, or offsets are added to it.
 func (u *unit) check(moves []driver.Move) error {
 	u.o.mu.Lock()
 	defer u.o.mu.Unlock()
+	if u.o.group != nil {
+		// Of the generation by which the shards are still claimed. Were it asked
+		// for when the offsets are committed, then a shard could have left
+		// meanwhile, and gone to another member of that later generation.
+		u.who = u.o.group.member()
+	}
 	for _, m := range moves {
 		switch at, ok := u.o.at[m.Shard]; {
 		case !ok:
@@ -205,7 +212,12 @@ func (u *unit) fill(ctx context.Context, moves []driver.Move) error {
 	for i, m := range moves {
 		at[i] = driver.Position{Shard: m.Shard, Next: m.To}
 	}
-	return o.group.commit(ctx, o.units, at)
+	// After the records: who waits for the offsets to be no longer pending finds
+	// the records there.
+	if err := o.units.Flush(ctx); err != nil {
+		return err
+	}
+	return o.group.commit(ctx, o.units, u.who, at)
 }
 
 // note adds a record of the name to the unit.
