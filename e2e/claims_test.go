@@ -62,7 +62,7 @@ func seeded(t *testing.T) (*rand.Rand, uint64) {
 }
 
 // outputLines runs a program and returns what it prints, line by line.
-func outputLines(t *testing.T, program string, args ...string) []string {
+func outputLines(t testing.TB, program string, args ...string) []string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), program, args...).Output()
 	if err != nil {

@@ -521,3 +521,23 @@ func TestKafkaCommitReplyLost(t *testing.T) {
 	a.must(a.run(again, 30, 40))
 	a.holds(40)
 }
+
+// losePositions sends tombstones for where a name stands, by the format that
+// the package documents.
+func losePositions(t testing.TB, k *apachekafka.Cluster, name string) {
+	t.Helper()
+	for _, line := range outputLines(t, "kcat", "-C", "-e", "-q", "-b", k.Brokers()[0], "-t", "__sea_position", "-p", fmt.Sprint(positionPartition(name)), "-f", "%k\\n") {
+		if !strings.HasPrefix(line, name+"/at/") {
+			continue
+		}
+		cl, err := kgo.NewClient(kgo.SeedBrokers(k.Brokers()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = cl.ProduceSync(t.Context(), &kgo.Record{Topic: "__sea_position", Partition: positionPartition(name), Key: []byte(line)}).FirstErr()
+		cl.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -44,7 +44,9 @@ func TestKafkaConformance(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		Foreign: []string{"github.com/seastreamer/seastreamer/internal/testserver.run"},
+		LosePositions: func(t testing.TB, name string) { losePositions(t, c, name) },
+		UnitsByGroup:  true,
+		Foreign:       []string{"github.com/seastreamer/seastreamer/internal/testserver.run"},
 		Restart: func(t testing.TB) {
 			c.Kill(1)
 			if err := c.Restart(t.Context(), 1); err != nil {

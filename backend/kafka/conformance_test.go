@@ -26,5 +26,8 @@ func TestConformance(t *testing.T) {
 		Trim:    server.trim,
 		Restart: server.restart,
 		Stall:   opens(mute),
+
+		LosePositions: server.losePositions,
+		UnitsByGroup:  true,
 	})
 }

@@ -178,3 +178,30 @@ func (p *process) drop(t testing.TB, stream string) {
 		t.Fatalf("drop %s: %v", stream, err)
 	}
 }
+
+// losePositions sends tombstones for where a name stands.
+func (p *process) losePositions(t testing.TB, name string) {
+	t.Helper()
+	d, err := OpenDriver(t.Context(), url([]string{p.addr()}, ""), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close(t.Context())
+	c := d.(*client)
+	st, err := c.readStanding(t.Context(), name, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	prod, err := c.newProducer(driver.ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer prod.Close(t.Context())
+	for key := range st.at {
+		at := positionShard(name)
+		r := &kgo.Record{Topic: at.Stream, Partition: explicit(at.Index), Key: []byte(name + "/" + key)}
+		if err := prod.cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -14,8 +14,8 @@ func needsAtomic(f driver.Features, _ Harness) string {
 	return lacks(f.UnitMessages > 0, "records and progress in one step")
 }
 
-func needsSharedUnits(f driver.Features, _ Harness) string {
-	return lacks(f.UnitShared, "owners that share a name")
+func needsSharedUnits(f driver.Features, h Harness) string {
+	return lacks(f.UnitShared && !h.UnitsByGroup, "owners that share a name without a group")
 }
 
 func needsLostPositions(_ driver.Features, h Harness) string {

@@ -39,6 +39,10 @@ type Harness struct {
 	// as damage would. Without it that is not tested.
 	LosePositions func(t testing.TB, name string)
 
+	// UnitsByGroup says that owners share only the input that a group of the
+	// same server hands out, which this suite does not have for its owners.
+	UnitsByGroup bool
+
 	// UnitsStay says that the records of one unit cannot go to several shards
 	// as the backend is set up.
 	UnitsStay bool
