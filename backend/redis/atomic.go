@@ -133,12 +133,9 @@ func (o *owner) Claim(ctx context.Context, at []driver.Position) ([]driver.Posit
 		case said.short != nil:
 			return nil, &driver.Error{Kind: driver.ErrUnavailable, Err: said.short}
 		}
-		again, err := o.claimedAnswer(said.words, at)
+		got, again, err := o.claimedAnswer(said.words, at)
 		if !again {
-			if err != nil {
-				return nil, err
-			}
-			return at, nil
+			return got, err
 		}
 	}
 }
@@ -155,9 +152,9 @@ func (o *owner) claimCommand(mode string, epoch int64, at []driver.Position) []b
 	return b
 }
 
-// claimedAnswer reads the answer to a claim of at, whose positions it sets. It
-// reports whether to claim again.
-func (o *owner) claimedAnswer(words []string, at []driver.Position) (again bool, err error) {
+// claimedAnswer reads the answer to a claim of at: the positions, or whether to
+// claim again. It leaves at alone: the caller compares.
+func (o *owner) claimedAnswer(words []string, at []driver.Position) (got []driver.Position, again bool, err error) {
 	word, arg := "", ""
 	if len(words) > 0 {
 		word = words[0]
@@ -170,37 +167,37 @@ func (o *owner) claimedAnswer(words []string, at []driver.Position) (again bool,
 	defer o.mu.Unlock()
 	switch {
 	case word == "OK" && numErr == nil && len(words) == 2+len(at):
-		got := make([]driver.Seq, len(at))
+		got = make([]driver.Position, len(at))
 		for i, w := range words[2:] {
-			var ok bool
-			if got[i], ok = parseID(w); !ok {
-				return false, driver.Errorf(driver.ErrInvalid, "", "%s: key %q has %q as the position of %v: two numbers with a dash are wanted", o.name(), o.progress, printable(w), at[i].Shard)
+			next, ok := parseID(w)
+			if !ok {
+				return nil, false, driver.Errorf(driver.ErrInvalid, "", "%s: key %q has %q as the position of %v: two numbers with a dash are wanted", o.name(), o.progress, printable(w), at[i].Shard)
 			}
+			got[i] = driver.Position{Shard: at[i].Shard, Next: next}
 		}
 		for i := range at {
-			at[i].Next = got[i]
 			o.held[at[i].Shard] = true
 		}
 		o.epoch, o.claimed = n, true
-		return false, nil
+		return got, false, nil
 	case word == "AGAIN" && numErr == nil:
 		o.epoch = n
-		return true, nil
+		return nil, true, nil
 	case word == "FENCED":
-		return false, o.fenced()
+		return nil, false, o.fenced()
 	case word == "BEHIND":
-		return false, o.behind()
+		return nil, false, o.behind()
 	case word == "LOST" && numErr == nil && n >= 0 && n < int64(len(at)):
-		return false, &driver.Error{Shard: at[n].Shard, Kind: driver.ErrLost, Err: fmt.Errorf(
+		return nil, false, &driver.Error{Shard: at[n].Shard, Kind: driver.ErrLost, Err: fmt.Errorf(
 			"%s: key %q says that %q has progress, and key %q has none: to begin anew delete both", o.name(), o.shards, o.conf.Name, o.progress)}
 	case word == "TYPE":
 		key, want := o.progress, "hash"
 		if arg == "2" {
 			key, want = o.shards, "set"
 		}
-		return false, driver.Errorf(driver.ErrInvalid, "", "%s: key %q is no %s: somebody else uses it", o.name(), key, want)
+		return nil, false, driver.Errorf(driver.ErrInvalid, "", "%s: key %q is no %s: somebody else uses it", o.name(), key, want)
 	}
-	return false, driver.Errorf(driver.ErrInvalid, "", "%s: unexpected answer to a claim: %q", o.name(), words)
+	return nil, false, driver.Errorf(driver.ErrInvalid, "", "%s: unexpected answer to a claim: %q", o.name(), words)
 }
 
 func (o *owner) fenced() error {

@@ -145,7 +145,12 @@ func TestUnitStartIsKept(t *testing.T) {
 	claim(t, sole(t, r), pos("in", 0, 7))
 	o := sole(t, r)
 	for range 2 {
-		if got := claim(t, o, pos("in", 0, 99)); got[0].Next != (driver.Seq{Lo: 7}) {
+		at := []driver.Position{pos("in", 0, 99)}
+		got := claim(t, o, at...)
+		if at[0] != pos("in", 0, 99) {
+			t.Errorf("the claim has changed what it was given to %v", at)
+		}
+		if got[0].Next != (driver.Seq{Lo: 7}) {
 			t.Errorf("position %v, want 0-7", got[0].Next)
 		}
 	}
