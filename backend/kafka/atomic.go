@@ -247,7 +247,7 @@ func (o *owner) fenced(ctx context.Context, err error, patience time.Duration) e
 			return o.taken(st)
 		}
 		if failed != nil || o.shared || time.Now().After(until) || !pausing(ctx, 20*time.Millisecond) {
-			return &driver.Error{Kind: driver.ErrUnknown, Err: fmt.Errorf("the broker has ended this transaction, perhaps since it took longer than transaction_timeout (%v): %w", o.c.o.TransactionTimeout, err)}
+			return &driver.Error{Kind: driver.ErrUnknown, Err: fmt.Errorf("the broker has ended this transaction, perhaps since it took longer than transaction_timeout (%v): %w", o.c.o.TransactionTimeout, text(err))}
 		}
 	}
 }

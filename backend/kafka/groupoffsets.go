@@ -147,7 +147,8 @@ func (g *group) pending(ctx context.Context, at []driver.Position) error {
 // commit adds positions to the transaction that t has open.
 func (g *group) commit(ctx context.Context, t *transactional, who membership, at []driver.Position) error {
 	if g.cl != nil && (who.id == "" || who.generation < 0) {
-		// It is joining. As nobody it could commit where all others have left.
+		// It is joining. The broker would take offsets of nobody, also while the
+		// group has members.
 		return kerr.RebalanceInProgress
 	}
 	id, epoch, err := t.cl.ProducerID(ctx)

@@ -250,8 +250,17 @@ func (u *unit) undone(ctx context.Context, failed error) error {
 	return &driver.Error{Kind: driver.ErrAborted, Err: text(failed)}
 }
 
-// text takes the kind from an error, which is another's now.
-func text(err error) error { return errors.New(err.Error()) }
+// text is an error without its kind: what a unit as a whole met is of another.
+func text(err error) error {
+	var e *driver.Error
+	if errors.As(err, &e) && e.Err != nil {
+		err = e.Err
+		if e.Shard != (driver.Shard{}) {
+			return fmt.Errorf("%v: %s", e.Shard, err.Error())
+		}
+	}
+	return errors.New(err.Error())
+}
 
 // uncommitted says what became of a unit whose commit failed.
 func (u *unit) uncommitted(ctx context.Context, err error) error {
