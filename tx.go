@@ -262,6 +262,14 @@ func (tx *Tx) finish() error {
 		return errors.Join(err, tx.abort())
 	}
 	moves := tx.moves()
+	for _, m := range moves {
+		if m.To.Less(m.From) {
+			// The input was not read from where the output stands: committing this
+			// would take progress back and double what lies between.
+			err := invalid("commit a unit", "%v was read up to %v, and stands at %v already", m.Shard, m.To, m.From)
+			return errors.Join(err, tx.abort())
+		}
+	}
 	err = tx.d.Commit(tx.loop, moves)
 	at := make([]Position, len(moves))
 	for i, m := range moves {

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -109,6 +110,7 @@ func field(s driver.Shard) string { return s.Stream + ":" + strconv.Itoa(int(s.I
 
 // Claim makes this the owner of shards. It may be repeated when it has failed.
 func (o *owner) Claim(ctx context.Context, at []driver.Position) ([]driver.Position, error) {
+	at = slices.Clone(at) // the caller compares what it gave with what it gets
 	for {
 		o.mu.Lock()
 		closed, mode, epoch := o.closed, "more", o.epoch

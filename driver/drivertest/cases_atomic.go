@@ -68,12 +68,16 @@ func (t *T) Sole(from uint64) *Owner {
 // Claims claims shards and returns where they stand.
 func (o *Owner) Claims(at ...driver.Position) []driver.Position {
 	o.t.Helper()
+	asked := slices.Clone(at)
 	got, err := o.Claim(o.t.Ctx(), at)
 	if err != nil {
 		o.t.Fatalf("Claim: %v", err)
 	}
 	if len(got) != len(at) {
 		o.t.Fatalf("Claim of %v returned %v", at, got)
+	}
+	if !slices.Equal(at, asked) {
+		o.t.Fatalf("Claim changed what it was given, %v, to %v: the caller still needs it", asked, at)
 	}
 	return got
 }
