@@ -14,6 +14,7 @@ import (
 	"github.com/seastreamer/seastreamer/backend/all"
 	"github.com/seastreamer/seastreamer/internal/cli/completion"
 	"github.com/seastreamer/seastreamer/internal/cli/consume"
+	"github.com/seastreamer/seastreamer/internal/cli/cp"
 	"github.com/seastreamer/seastreamer/internal/cli/drivers"
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
@@ -94,7 +95,7 @@ func Root(f *factory.Factory, name string) *cobra.Command {
 	}
 	streamer.AddCommand(
 		flux.New(f, nil), tap.New(f, nil), produce.New(f, nil), consume.New(f, nil),
-		drivers.New(f), completion.New(f), version.New(f),
+		cp.New(f, nil), cp.NewMirror(f, nil), drivers.New(f), completion.New(f), version.New(f),
 	)
 	root := streamer
 	if f.Program = "sea-streamer"; name == "sea-streamer" {
@@ -127,7 +128,8 @@ is named.
 
   cat news.ndjson | sea streamer produce news
   sea streamer consume news --from start -o json | jq .
-  sea streamer consume redis://localhost:6379/news --from -1h`
+  sea streamer consume redis://localhost:6379/news --from -1h
+  sea streamer cp redis://localhost:6379/news kafka://localhost:9092/news`
 
 // noCommand refuses a word that is not a command, with what may have been
 // meant.

@@ -14,6 +14,7 @@ const progressEvery = 500 * time.Millisecond
 type Count struct {
 	Records int64
 	Bytes   int64
+	Left    string // in words, how much there is still to do; "" is not said
 }
 
 // A Progress shows on standard error how far a command has come. A nil
@@ -75,6 +76,9 @@ func (p *Progress) show(c, last Count, over time.Duration) {
 		return
 	}
 	_, _ = fmt.Fprintf(p.s.Err, "\r\x1b[K%s %s records, %s, %s/s", p.verb, Thousands(c.Records), Bytes(c.Bytes), Thousands(int64(rate)))
+	if c.Left != "" {
+		_, _ = fmt.Fprintf(p.s.Err, ", %s", c.Left)
+	}
 	p.shown = true
 }
 

@@ -58,11 +58,16 @@ type Target struct {
 
 // AddTargetFlags adds the flags that say which broker and stream are meant.
 func AddTargetFlags(fs *pflag.FlagSet, t *Target) {
+	AddBrokerFlags(fs, t)
+	fs.StringVarP(&t.Topic, "topic", "t", "", "stream: its `NAME`, or a URL such as kafka://HOST:PORT/NAME")
+	fs.StringVar(&t.Topic, "stream", "", "the same as --topic: a `NAME` or a URL")
+}
+
+// AddBrokerFlags adds the flags that say which broker is meant.
+func AddBrokerFlags(fs *pflag.FlagSet, t *Target) {
 	fs.StringArrayVar(&t.Brokers, "broker", nil, "broker: `HOST:PORT` of Kafka, or a URL such as kafka://HOST:PORT, redis://HOST:PORT or file:///DIRECTORY; the default is $STREAMER_URI, else files in the user's data folder")
 	fs.Var(alias{&t.Brokers}, "cluster", "the same as --broker: `HOST:PORT` or a URL")
 	fs.Var(alias{&t.Brokers}, "streamer", "the same as --broker: `HOST:PORT` or a URL")
-	fs.StringVarP(&t.Topic, "topic", "t", "", "stream: its `NAME`, or a URL such as kafka://HOST:PORT/NAME")
-	fs.StringVar(&t.Topic, "stream", "", "the same as --topic: a `NAME` or a URL")
 }
 
 // alias is another name of a flag that may be repeated.
@@ -95,7 +100,7 @@ func (o oneOf) Set(s string) error {
 // missing to standard error.
 func (f *Factory) Open(ctx context.Context, u ss.URL, o ss.Observer) (*ss.Streamer, error) {
 	if o.Retry == nil {
-		o.Retry = f.retryNotice()
+		o.Retry = f.RetryNotice()
 	}
 	ctx, cancel := context.WithTimeout(ctx, ConnectTimeout)
 	defer cancel()
@@ -113,9 +118,9 @@ func (f *Factory) Open(ctx context.Context, u ss.URL, o ss.Observer) (*ss.Stream
 	return nil, &e
 }
 
-// retryNotice says that something is being tried again, once it has taken a
+// RetryNotice is an Observer's Retry that says that something is being tried again, once it has taken a
 // while, and not more often than every few seconds.
-func (f *Factory) retryNotice() func(string, error, time.Duration) {
+func (f *Factory) RetryNotice() func(string, error, time.Duration) {
 	var mu sync.Mutex
 	var first, said time.Time
 	return func(op string, err error, wait time.Duration) {

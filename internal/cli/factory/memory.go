@@ -13,8 +13,11 @@ const readerMemory = 44 << 20
 // LimitMemory has the garbage collector run often enough to stay within
 // readerMemory, unless GOMEMLIMIT says something else. It is a soft limit:
 // larger messages are read nevertheless, at the price of more collecting.
-func LimitMemory() {
+func LimitMemory() { LimitMemoryTo(readerMemory) }
+
+// LimitMemoryTo is LimitMemory for a command that needs more or less.
+func LimitMemoryTo(bytes int64) {
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(readerMemory)
+		debug.SetMemoryLimit(bytes)
 	}
 }

@@ -37,14 +37,21 @@ type Options struct {
 
 // AddFlags adds the flags; from is where reading begins if it is not said.
 func AddFlags(fs *pflag.FlagSet, o *Options, from string) {
-	o.Isolation, o.OnGap, o.Output, o.Frame = "committed", "warn", "text", "lines"
-	fs.StringVar(&o.From, "from", from, "where to begin: `POS` is "+position.Help)
-	fs.StringVarP(&o.Shards, "shard", "s", "", "read these shards `LIST` only, such as 0,2,4-6")
+	AddSourceFlags(fs, o, from, "warn")
+	o.Output = "text"
 	fs.StringVarP(&o.Group, "group", "g", "", "group `NAME` whose members share the shards, and whose progress is kept")
-	fs.Var(factory.OneOf(&o.Isolation, "committed", "uncommitted"), "isolation", "`committed|uncommitted`: committed, or also what transactions have not committed: uncommitted")
-	fs.Var(factory.OneOf(&o.OnGap, "warn", "fail"), "on-gap", "`warn|fail` when messages are missing, since retention was faster or a file is damaged: warn and go on (the exit code is 1), or fail")
 	fs.VarP(factory.OneOf(&o.Output, "text", "json"), "output", "o", "`text|json`: text (the payload) or json (a line with payload, key, headers, timestamp and place)")
 	fs.Var(factory.OneOf(&o.Frame, "lines", "nul", "len32be"), "frame", "how messages are told apart: `KIND` is lines, nul or len32be")
+}
+
+// AddSourceFlags adds the flags that say which messages are read, and no others;
+// from is where reading begins and onGap what a gap does if it is not said.
+func AddSourceFlags(fs *pflag.FlagSet, o *Options, from, onGap string) {
+	o.Isolation, o.OnGap, o.Frame = "committed", onGap, "lines"
+	fs.StringVar(&o.From, "from", from, "where to begin: `POS` is "+position.Help)
+	fs.StringVarP(&o.Shards, "shard", "s", "", "read these shards `LIST` only, such as 0,2,4-6")
+	fs.Var(factory.OneOf(&o.Isolation, "committed", "uncommitted"), "isolation", "`committed|uncommitted`: committed, or also what transactions have not committed: uncommitted")
+	fs.Var(factory.OneOf(&o.OnGap, "warn", "fail"), "on-gap", "`warn|fail` when messages are missing, since retention was faster or a file is damaged: warn and go on (the exit code is 1), or fail")
 }
 
 // AddUntilFlag adds the flag that says where reading ends.
