@@ -28,6 +28,7 @@ func scripts() testscript.Params {
 		Setup: func(e *testscript.Env) error {
 			// The embedded default of each script is its own.
 			e.Setenv("XDG_DATA_HOME", e.WorkDir+"/data")
+			e.Setenv("XDG_STATE_HOME", e.WorkDir+"/state")
 			e.Setenv("XDG_RUNTIME_DIR", e.WorkDir)
 			e.Setenv("HOME", e.WorkDir)
 			return nil

@@ -135,8 +135,8 @@ func (t *tally) claimed(begin, at []driver.Position) {
 }
 
 // behind is how much of SRC, as far as is known, is not copied yet: messages
-// where sequence numbers count them, else milliseconds from the last copied one
-// to the end.
+// where sequence numbers count them, else milliseconds from the first of them to
+// the end.
 func (t *tally) behind() (n int64, ids bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -150,9 +150,7 @@ func (t *tally) behind() (n int64, ids bool) {
 		case !ok || end == driver.MaxSeq || !at.Less(end):
 		case end.Hi != 0:
 			ids = true
-			if n = max(n, int64(end.Hi-at.Hi)); at.Hi == 0 { //nolint:gosec // milliseconds
-				n = max(n, 1)
-			}
+			n = max(n, 1, int64(end.Hi-at.Hi)) //nolint:gosec // milliseconds
 		default:
 			n += int64(end.Lo - at.Lo) //nolint:gosec // a number of messages
 		}
