@@ -16,7 +16,7 @@ func (c *Consumer) assigned(ctx context.Context, at []Position) (uint64, []Posit
 	var override Checkpoint
 	if c.unit != nil {
 		var err error
-		if override, err = c.unit.claim(ctx, at); err != nil {
+		if override, err = c.unit.claim(ctx, slices.Clone(at)); err != nil {
 			return 0, nil, err
 		}
 	}

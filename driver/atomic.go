@@ -59,6 +59,7 @@ type Owner interface {
 	// the name's shards, kept apart from the positions, tells that from a loss:
 	// a shard that is listed without a position has lost it, Claim is ErrLost,
 	// and changes nothing. Claiming a shard again returns its position again.
+	// What at holds is the caller's and stays as it is.
 	// at is the caller's: what is returned is another slice.
 	Claim(ctx context.Context, at []Position) ([]Position, error)
 

@@ -69,9 +69,13 @@ func (t *T) Sole(from uint64) *Owner {
 func (o *Owner) Claims(at ...driver.Position) []driver.Position {
 	o.t.Helper()
 	asked := slices.Clone(at)
+	given := slices.Clone(at)
 	got, err := o.Claim(o.t.Ctx(), at)
 	if err != nil {
 		o.t.Fatalf("Claim: %v", err)
+	}
+	if !slices.Equal(at, given) {
+		o.t.Errorf("Claim has changed what it was given: %v, it was %v", at, given)
 	}
 	if len(got) != len(at) {
 		o.t.Fatalf("Claim of %v returned %v", at, got)
