@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/e2e/apachekafka"
 )
 
 // A pairedKafka is an atomicKafka whose input is a stream of the same broker.
@@ -25,7 +26,12 @@ type pairedKafka struct {
 
 func newPairedKafka(t *testing.T) *pairedKafka {
 	t.Helper()
-	a := newAtomicKafka(t)
+	return pairedKafkaOn(t, apachekafka.ForTest(t))
+}
+
+func pairedKafkaOn(t *testing.T, k *apachekafka.Cluster) *pairedKafka {
+	t.Helper()
+	a := atomicKafkaOn(t, k)
 	p := &pairedKafka{a, driver.Shard{Stream: a.job + ".in", Index: 1}}
 	kafkaCreate(t, a.admin, p.in.Stream, 2)
 	// Positions lie within what there is.
@@ -395,4 +401,55 @@ func TestKafkaShared(t *testing.T) {
 		p.want(p.run(alone, 10, 20), driver.ErrFenced)
 		p.holds(10)
 	})
+}
+
+// TestKafkaOldTransactions runs units on an Apache Kafka whose transactions do
+// not have an epoch each, as before Kafka 4.0.
+func TestKafkaOldTransactions(t *testing.T) {
+	k, err := apachekafka.Start(t.Context(), apachekafka.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.Stop)
+	for _, version := range []int16{1, 0} {
+		t.Run(fmt.Sprint(version), func(t *testing.T) {
+			p := pairedKafkaOn(t, k)
+			req := kmsg.NewPtrUpdateFeaturesRequest()
+			f := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
+			f.Feature, f.MaxVersionLevel, f.UpgradeType, f.AllowDowngrade = "transaction.version", version, 2, true
+			req.FeatureUpdates, req.TimeoutMillis = append(req.FeatureUpdates, f), 5000
+			resp, err := req.RequestWith(p.within(), p.raw(""))
+			p.must(err)
+			p.must(kerr.ErrorForCode(resp.ErrorCode))
+			p.await(func() bool {
+				a := kmsg.NewPtrApiVersionsRequest()
+				a.ClientSoftwareName, a.ClientSoftwareVersion = "test", "1"
+				got, err := a.RequestWith(p.within(), p.raw(""))
+				p.must(err)
+				for _, f := range got.FinalizedFeatures {
+					if f.Name == "transaction.version" {
+						return f.MaxVersionLevel == version
+					}
+				}
+				return version == 0
+			})
+			first := p.owner(p.driver("")) // not p.d, which has looked before
+			p.claim(first, 0)
+			for from := uint64(0); from < 50; from += 10 {
+				p.must(p.run(first, from, from+10))
+			}
+			p.must(p.unit(first, 50, 60).Abort(p.within()))
+			p.must(p.unit(first, 0, 0).Commit(p.within(), p.moves(50, 60)))
+			p.seen(60)
+			paused := p.unit(first, 100, 110)
+			second := p.owner(p.driver(""))
+			if at := p.claim(second, 0); at != 60 {
+				t.Errorf("the second owner is told %d, want 60", at)
+			}
+			p.must(p.unit(second, 50, 60).Commit(p.within(), p.moves(60, 70)))
+			p.want(paused.Commit(p.within(), p.moves(60, 70)), driver.ErrFenced)
+			p.holds(60)
+			p.seen(70)
+		})
+	}
 }

@@ -171,9 +171,6 @@ func (o *owner) find(ctx context.Context, at []driver.Position) (found, fresh []
 		case <-ctx.Done():
 			return nil, nil, &driver.Error{Kind: driver.ErrUnavailable, Err: context.Cause(ctx)}
 		}
-		if err := o.group.settle(ctx, at); err != nil {
-			return nil, nil, err
-		}
 	}
 	st, err := o.c.readStanding(ctx, o.name, "")
 	if err != nil {
@@ -225,7 +222,7 @@ func (o *owner) record(key string, v positionValue) *kgo.Record {
 func (o *owner) claimFailed(ctx context.Context, err error) error {
 	if isFence(err) {
 		o.kill(err)
-		return o.fenced(ctx, err, time.Second)
+		return o.fenced(ctx, err)
 	}
 	kind, text := o.c.describe(err, positionTopic)
 	switch kind {
@@ -240,8 +237,8 @@ func (o *owner) claimFailed(ctx context.Context, err error) error {
 // has claimed the name, or the transaction was too long and was aborted. It is
 // the former where the owner's record is another's. A claim under way writes
 // that a moment after it has fenced, so fenced looks again for a while.
-func (o *owner) fenced(ctx context.Context, err error, patience time.Duration) error {
-	for until := time.Now().Add(patience); ; {
+func (o *owner) fenced(ctx context.Context, err error) error {
+	for until := time.Now().Add(time.Second); ; {
 		st, failed := o.c.readStanding(ctx, o.name, o.me)
 		if failed == nil && st.owner.Owner != o.me && !o.shared {
 			return o.taken(st)

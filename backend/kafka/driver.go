@@ -131,6 +131,8 @@ type client struct {
 	mu      sync.Mutex
 	closed  bool
 	classes map[string]*streamClass
+
+	warned sync.Once // see warnTransactions
 }
 
 // options are what all clients have in common. Every limit of franz-go that

@@ -16,7 +16,10 @@ import (
 // in the same transaction: not by franz-go's session for that, which commits
 // what was polled, but by hand, with positions that the unit names. So tools see
 // how far it is; and where several owners share the group, the broker refuses
-// offsets, and with them the unit, of a generation that is over.
+// offsets, and with them the unit, of a generation that is over. What a member
+// had pending when the generation ended, since it died between its offsets and
+// the end of its transaction, franz-go waits for: its consumer asks for stable
+// offsets of the shards that it gets, before it says that it has them.
 //
 // A claim never goes by them. Where a group has no members they expire one by
 // one, a week after their last commit, and a shard may be quiet for longer; and
@@ -73,75 +76,6 @@ func (g *group) id(stream string) [16]byte {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.ids[stream]
-}
-
-// settle waits until no offset of the shards is pending: a member that had them
-// before, and was about to commit, has done so by then or never will. Its own
-// id cannot be fenced, for nobody knows it; but offsets of its generation are no
-// longer taken.
-//
-// The shards are named, since a request for all leaves out those whose first
-// commit is pending.
-func (g *group) settle(ctx context.Context, at []driver.Position) error {
-	for tries := 0; ; tries++ {
-		err := g.pending(ctx, at)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, kerr.UnstableOffsetCommit) && !(isRetriable(err) && tries < 5) {
-			return g.c.fail("", "", err)
-		}
-		if !pausing(ctx, min(retryBackoff(tries), retryBackoff(1))) {
-			return &driver.Error{Kind: driver.ErrUnavailable, Err: err}
-		}
-	}
-}
-
-// pending asks once: the error is UNSTABLE_OFFSET_COMMIT where one is.
-func (g *group) pending(ctx context.Context, at []driver.Position) error {
-	req := kmsg.NewPtrOffsetFetchRequest()
-	req.Group, req.RequireStable = g.name, true
-	rg := kmsg.NewOffsetFetchRequestGroup()
-	rg.Group = g.name
-	for stream, ps := range byStream(at) {
-		t := kmsg.NewOffsetFetchRequestTopic()
-		t.Topic = stream
-		gt := kmsg.NewOffsetFetchRequestGroupTopic()
-		gt.Topic, gt.TopicID = stream, g.id(stream)
-		for _, p := range ps {
-			t.Partitions = append(t.Partitions, p.Index)
-			gt.Partitions = append(gt.Partitions, p.Index)
-		}
-		req.Topics = append(req.Topics, t)
-		rg.Topics = append(rg.Topics, gt)
-	}
-	req.Groups = append(req.Groups, rg)
-	var resp *kmsg.OffsetFetchResponse
-	var err error
-	if gone := g.c.ask(ctx, func() { resp, err = req.RequestWith(ctx, g.c.cl) }); gone != nil {
-		return gone
-	}
-	codes := []int16{}
-	if err == nil {
-		codes = append(codes, resp.ErrorCode)
-		for _, t := range resp.Topics { // before v8
-			for _, p := range t.Partitions {
-				codes = append(codes, p.ErrorCode)
-			}
-		}
-		for _, r := range resp.Groups {
-			codes = append(codes, r.ErrorCode)
-			for _, t := range r.Topics {
-				for _, p := range t.Partitions {
-					codes = append(codes, p.ErrorCode)
-				}
-			}
-		}
-	}
-	for i := 0; err == nil && i < len(codes); i++ {
-		err = kerr.ErrorForCode(codes[i])
-	}
-	return err
 }
 
 // commit adds positions to the transaction that t has open.

@@ -64,7 +64,10 @@ const positionVersion = 1
 
 func (v positionValue) encode() []byte {
 	v.V = positionVersion
-	b, _ := json.Marshal(v) // strings and numbers: it cannot fail
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // it has strings and numbers only
+	}
 	return b
 }
 

@@ -77,11 +77,15 @@ func (c *client) transactionVersion(ctx context.Context) (int16, error) {
 	return 0, nil
 }
 
-// warnTransactions says what is weaker than it should be.
+// warnTransactions says, once, what is weaker than it should be.
 func (c *client) warnTransactions(version int16) {
 	if version >= safeTransactions {
 		return
 	}
+	c.warned.Do(func() { c.warnOld(version) })
+}
+
+func (c *client) warnOld(version int16) {
 	log := c.o.Logger
 	if log == nil {
 		log = slog.Default()

@@ -48,7 +48,7 @@ func (o *owner) Begin(ctx context.Context) (driver.Tx, error) {
 	if err := o.units.begin(ctx); err != nil {
 		o.kill(err)
 		if isFence(err) {
-			return nil, o.fenced(ctx, err, time.Second)
+			return nil, o.fenced(ctx, err)
 		}
 		_, text := o.c.describe(err, "")
 		return nil, &driver.Error{Op: "begin a unit of " + o.name, Kind: driver.ErrUnavailable, Err: text}
@@ -231,12 +231,12 @@ func (u *unit) undone(ctx context.Context, failed error) error {
 	o := u.o
 	if isFence(failed) {
 		o.kill(failed)
-		return o.fenced(ctx, failed, time.Second)
+		return o.fenced(ctx, failed)
 	}
 	if err := o.units.abort(ctx); err != nil {
 		o.kill(err)
 		if isFence(err) {
-			return o.fenced(ctx, err, time.Second)
+			return o.fenced(ctx, err)
 		}
 		return &driver.Error{Kind: driver.ErrUnknown, Err: fmt.Errorf("the unit could not be aborted (%w) after: %w", err, text(failed))}
 	}
@@ -271,7 +271,7 @@ func (u *unit) uncommitted(ctx context.Context, err error) error {
 		// second was refused. Then a newer owner has read the positions that
 		// this unit wrote, and they are there to be seen.
 		o.kill(err)
-		said := o.fenced(ctx, err, time.Second)
+		said := o.fenced(ctx, err)
 		if errors.Is(said, driver.ErrFenced) {
 			if st, failed := o.c.readStanding(ctx, o.name, o.me); failed == nil && st.units[u.n] {
 				return nil
@@ -299,7 +299,7 @@ func (u *unit) Abort(ctx context.Context) error {
 	if err := u.o.units.abort(ctx); err != nil {
 		u.o.kill(err)
 		if isFence(err) {
-			return u.o.fenced(ctx, err, time.Second)
+			return u.o.fenced(ctx, err)
 		}
 		_, text := u.o.c.describe(err, "")
 		return &driver.Error{Op: "abort", Kind: driver.ErrUnknown, Err: text}
