@@ -3,6 +3,8 @@
 package file
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/seastreamer/seastreamer/driver"
@@ -43,6 +45,11 @@ func conformance(t *testing.T, o Options) {
 			d := open(t, o)
 			defer d.Close(t.Context())
 			if err := d.trimTo(shard, before.Lo); err != nil {
+				t.Fatal(err)
+			}
+		},
+		LosePositions: func(t testing.TB, name string) {
+			if err := os.Remove(filepath.Join(dir, unitsDir(name), "record")); err != nil {
 				t.Fatal(err)
 			}
 		},

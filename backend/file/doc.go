@@ -7,6 +7,8 @@
 //	<directory>/<stream>/<shard>/<base>.log .idx   segments and their indexes
 //	<directory>/groups/<group>/leases/<stream>     who reads which shard
 //	<directory>/groups/<group>/progress/<stream>   how far the group is
+//	<directory>/units/<name>/record                what a Transactor has committed
+//	<directory>/units/<name>/shards                which shards it has a position for
 //
 // How it works, in five sentences. A writer takes the lock of the shard's ctl
 // file, writes its batches behind the published end, publishes the new end in
@@ -23,6 +25,34 @@
 // ("synced"). After power loss under the first two, the sequence numbers of
 // what was lost are never used again: the log goes on at the next multiple of
 // 2³², and readers get a gap.
+//
+// A Transactor's unit (see driver.Owner) is in memory until it is committed;
+// the logs never hold a part of one. It may write to any number of streams and
+// shards, between the records of any other writers. What it has committed is
+// in units/<name>/record: the positions in the input, and which unit wrote to
+// which shard last. A unit is committed by one write of 64 bytes to that file.
+// A reader sees a unit's records of one shard all at once, and those of its
+// shards one shard after the other, within microseconds. Where the committing
+// process was killed in between, the rest becomes visible with the next claim
+// of the name, the next write to the shard by anybody, or the next look of a
+// waiting reader, within five seconds; what was not committed never does.
+//
+// Units survive the death of every process, at any instant, under every
+// policy. Power loss they survive with [SyncAlways], which counts for a unit
+// if the backend is opened with it or any of the unit's streams has it. With
+// the others, what the last seconds before a power loss have written can be
+// lost or repeated, as positions and records are not written back in order.
+//
+// An owner that is stopped while it commits keeps the locks of its name and of
+// the unit's shards: others get ErrUnavailable (a claim) and ErrAborted (a
+// unit) after ten seconds, until it goes on or dies. One that is stopped at
+// any other time finds itself fenced.
+//
+// To forget a name, remove units/<name> while nothing commits under it. If the
+// record is damaged or gone and shards is there, claims are refused with
+// ErrLost; if both are gone, nothing tells that the name has ever committed
+// anything. The record grows with the number of shards that the name reads and
+// writes, by some 50 bytes each, and is written whole with each unit.
 //
 // Network file systems are not supported: their locks and their caches do not
 // give what this needs. On macOS readers poll and leases are whole-file locks

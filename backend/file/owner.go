@@ -25,12 +25,15 @@ type owner struct {
 	number uint64 // zero before the first claim
 	synced time.Time
 
-	mu     sync.Mutex
-	u      *unitFile
-	held   map[driver.Shard]bool
-	open   *tx
-	spare  []*part // of units that have ended
-	closed bool
+	claiming sync.Mutex // one claim at a time
+
+	mu      sync.Mutex
+	u       *unitFile
+	claimed bool
+	held    map[driver.Shard]bool
+	open    *tx
+	spare   []*part // of units that have ended
+	closed  bool
 }
 
 var errNewer = driver.Errorf(driver.ErrFenced, "", "another owner of the name has opened since")
@@ -42,11 +45,11 @@ func (d *fileDriver) Owner(ctx context.Context, c driver.OwnerConfig) (driver.Ow
 	closed := d.closed
 	d.mu.Unlock()
 	o := &owner{d: d, cfg: c, dir: unitsDir(c.Name), to: newRouter(d), held: make(map[driver.Shard]bool)}
-	switch {
-	case closed:
+	if closed {
 		return nil, o.wrap("own", driver.ErrClosed)
-	case c.Name == "":
-		return nil, o.wrap("own", driver.Errorf(driver.ErrInvalid, "", "the owner needs a name"))
+	}
+	if err := driver.CheckOwnerName(c.Name); err != nil {
+		return nil, o.wrap("own", driver.Errorf(driver.ErrInvalid, "", "%w", err))
 	}
 	return o, nil
 }
@@ -62,6 +65,8 @@ func (o *owner) Claim(ctx context.Context, at []driver.Position) ([]driver.Posit
 }
 
 func (o *owner) claim(ctx context.Context, at []driver.Position) ([]driver.Position, error) {
+	o.claiming.Lock()
+	defer o.claiming.Unlock()
 	o.mu.Lock()
 	closed := o.closed
 	o.mu.Unlock()
@@ -128,6 +133,7 @@ func (o *owner) claim(ctx context.Context, at []driver.Position) ([]driver.Posit
 		}
 	}
 	o.mu.Lock()
+	o.claimed = true
 	for _, p := range at {
 		o.held[p.Shard] = true
 	}
@@ -170,16 +176,23 @@ func (o *owner) lock(ctx context.Context, root *os.Root, at []driver.Position) (
 		if err != nil {
 			return nil, err
 		}
+		o.mu.Lock()
+		if o.closed {
+			o.mu.Unlock()
+			u.f.Close()
+			return nil, driver.ErrClosed
+		}
+		o.u = u
+		o.mu.Unlock()
 		if err := u.key.lock(ctx, o.d.env.patience); err != nil {
-			o.adopt(u, false)
 			return nil, err
 		}
 		if !u.deleted() {
-			o.adopt(u, true)
 			return u, nil
 		}
+		first := o.number == 0
 		u.key.unlock()
-		if o.number != 0 {
+		if !first {
 			return nil, o.removed()
 		}
 		o.mu.Lock()
@@ -191,22 +204,6 @@ func (o *owner) lock(ctx context.Context, root *os.Root, at []driver.Position) (
 
 func (o *owner) removed() error {
 	return driver.Errorf(driver.ErrLost, "", "%s/record was removed while it was used", o.dir)
-}
-
-// adopt makes u the owner's file, or closes it where nobody has its lock: a
-// wait that was given up still needs the file.
-func (o *owner) adopt(u *unitFile, locked bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	switch {
-	case o.u == nil && !o.closed:
-		o.u = u
-	case o.u != u && !locked:
-		go func() {
-			u.key.held <- struct{}{}
-			u.f.Close()
-		}()
-	}
 }
 
 // finish publishes what the last unit has written and its committer did not
@@ -270,7 +267,7 @@ func (o *owner) Begin(context.Context) (driver.Tx, error) {
 	switch {
 	case o.closed:
 		return nil, o.wrap("begin a unit of", driver.ErrClosed)
-	case o.u == nil:
+	case !o.claimed:
 		return nil, o.wrap("begin a unit of", driver.Errorf(driver.ErrInvalid, "", "nothing was claimed"))
 	case o.open != nil:
 		return nil, o.wrap("begin a unit of", driver.Errorf(driver.ErrInvalid, "", "there is a unit that has not ended"))

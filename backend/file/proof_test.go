@@ -120,6 +120,10 @@ func child(role string) int {
 		err = childReader("")
 	case "member":
 		err = childReader("group")
+	case "job":
+		if err = childJob(); err == nil {
+			return 0
+		}
 	}
 	fmt.Fprintln(os.Stderr, role, os.Getpid(), err)
 	return 3
@@ -128,6 +132,25 @@ func child(role string) int {
 func envNumber(name string) uint64 {
 	n, _ := strconv.ParseUint(os.Getenv(name), 10, 64)
 	return n
+}
+
+// killAt kills the process at the instant of the protocol that it was told.
+func killAt() func(step) {
+	at := os.Getenv("FILE_PROOF_STEP")
+	if at == "" {
+		return nil
+	}
+	var left atomic.Int64 // shards are written at the same time
+	left.Store(int64(envNumber("FILE_PROOF_AFTER")))
+	return func(s step) {
+		if strconv.Itoa(int(s)) != at {
+			return
+		}
+		if left.Add(-1) == 0 {
+			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
 }
 
 // childWriter sends records until it is killed, and notes what was
@@ -139,20 +162,7 @@ func childWriter() error {
 	if err != nil {
 		return err
 	}
-	e := env{boot: boot, patience: 10 * time.Second, sync: datasync}
-	if at := os.Getenv("FILE_PROOF_STEP"); at != "" {
-		var left atomic.Int64 // shards are written at the same time
-		left.Store(int64(envNumber("FILE_PROOF_AFTER")))
-		e.at = func(s step) {
-			if strconv.Itoa(int(s)) != at {
-				return
-			}
-			if left.Add(-1) == 0 {
-				syscall.Kill(os.Getpid(), syscall.SIGKILL)
-				select {}
-			}
-		}
-	}
+	e := env{boot: boot, patience: 10 * time.Second, sync: datasync, at: killAt()}
 	d, err := openDriver(os.Getenv("FILE_PROOF_DIR"), Options{Shards: proofShards, SegmentSize: proofSegment}, e)
 	if err != nil {
 		return err
@@ -271,6 +281,7 @@ type proof struct {
 	ids      uint64
 	children []*exec.Cmd
 	roles    []string
+	steps    []string // at which each child was told to kill itself
 	failed   []string
 }
 
@@ -279,8 +290,15 @@ func (p *proof) start(i int, role string) {
 	cmd := exec.Command(os.Args[0])
 	journal := filepath.Join(p.journals, fmt.Sprintf("%s-%d", role, p.ids))
 	cmd.Env = append(os.Environ(), "FILE_PROOF_ROLE="+role, "FILE_PROOF_DIR="+p.dir, "FILE_PROOF_JOURNAL="+journal, fmt.Sprint("FILE_PROOF_ID=", p.ids))
-	if role == "writer" && rand.IntN(3) > 0 {
+	if p.steps != nil {
+		p.steps[i] = ""
+	}
+	if (role == "writer" || role == "job") && rand.IntN(3) > 0 {
 		s, after := rand.IntN(int(steps)), 1+rand.IntN(60)
+		if role == "job" {
+			s, after = rand.IntN(int(unitSteps)), 1+rand.IntN(20)
+			p.steps[i] = strconv.Itoa(s)
+		}
 		if step(s) == stepCreated || step(s) == stepRolled {
 			after = 1 + rand.IntN(2)
 		}

@@ -263,6 +263,11 @@ func (o *owner) write(u *unitFile, next *unitRecord, parts []*part) error {
 		u.step(stepUnitBatches)
 		next.wrote(unitOutput{p.l.shard, p.l.w.l.id.hash(), unit, p.to.next})
 	}
+	if durable && len(parts) > 0 {
+		if err := syncParts(parts); err != nil {
+			return drop(err)
+		}
+	}
 	for _, p := range parts {
 		w := p.l.w
 		if err := w.mark(&pendingUnit{unit: unit, owner: u.id, from: w.end.next, to: p.to, durable: durable, dir: u.dir}); err != nil {
@@ -308,25 +313,46 @@ func (p *part) stage(u *unitFile, unit uint64, durable bool) error {
 		return err
 	}
 	p.to = to
-	if !durable {
-		return nil
+	return nil
+}
+
+// syncParts makes what was staged durable, and what lies before it: all shards
+// at once, since the file system merges syncs that come together.
+func syncParts(parts []*part) error {
+	errs := make([]error, len(parts))
+	var wg sync.WaitGroup
+	for i, p := range parts[1:] {
+		wg.Go(func() { errs[i+1] = p.sync() })
 	}
-	if to.base <= to.synced {
+	errs[0] = parts[0].sync()
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *part) sync() error {
+	w := p.l.w
+	var err error
+	if p.to.base <= p.to.synced {
 		err = w.env.sync(w.seg.f)
-	} else {
-		err = w.syncSegments(to.synced, to.next)
+	} else if err = w.syncSegments(p.to.synced, p.to.next); err == nil {
+		err = syncDir(w.l.root, w.l.dir) // the segment may be new, and the log's own policy another
 	}
 	if err != nil {
-		// Nothing of it was published, so its outcome is known; but what
+		// Nothing of the unit was published, so its outcome is known; but what
 		// others have written may be on the disk or not.
 		s := w.end
 		s.flags |= flagPoisoned
 		if perr := w.publish(s); perr != nil {
 			err = fmt.Errorf("%w; and then: %w", err, perr)
 		}
-		return aborted(fmt.Errorf("sync: %w", err))
+		return aborted(wrap("sync", p.l.shard, err))
 	}
-	p.to.synced = to.next
+	p.to.synced = p.to.next
 	return nil
 }
 
