@@ -134,7 +134,7 @@ func unitProcesses(t *testing.T, sync Sync) {
 	}
 	kills, at := map[string]int{}, map[string]int{}
 	stopped := -1
-	for until := time.Now().Add(*proofTime); time.Now().Before(until); {
+	for until := time.Now().Add(*proofTime / 2); time.Now().Before(until); {
 		time.Sleep(time.Duration(5+rand.IntN(20)) * time.Millisecond)
 		for i, r := range roles {
 			// A job that was fenced comes back after a while.
