@@ -28,7 +28,7 @@ func TestKafkaRepliesLost(t *testing.T) {
 	}
 	t.Cleanup(k.Stop)
 	proxy.SetTarget(k.Brokers()[0])
-	l := newLedger(seed, "news", 4)
+	l := newAccounts(seed, "news", 4)
 	admin, stop := kafkaAdmin(t, k)
 	t.Cleanup(stop)
 	for _, stream := range l.names {
@@ -81,8 +81,8 @@ func TestKafkaRepliesLost(t *testing.T) {
 	}
 }
 
-// kcatReading reads all streams of a ledger with kcat.
-func kcatReading(t *testing.T, k *apachekafka.Cluster, l *ledger) *reading {
+// kcatReading reads all streams of some accounts with kcat.
+func kcatReading(t *testing.T, k *apachekafka.Cluster, l *accounts) *reading {
 	t.Helper()
 	r := l.reading()
 	for _, stream := range l.names {

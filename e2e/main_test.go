@@ -7,6 +7,10 @@ import (
 	"testing"
 
 	"github.com/seastreamer/seastreamer/e2e/apachekafka"
+	"github.com/seastreamer/seastreamer/e2e/ledger"
 )
 
-func TestMain(m *testing.M) { os.Exit(apachekafka.Main(m)) }
+func TestMain(m *testing.M) {
+	ledger.Main() // where this process is a worker
+	os.Exit(apachekafka.Main(m))
+}

@@ -227,8 +227,8 @@ func TestRedisClusterFaults(t *testing.T) {
 		counts = map[string]int{partition: rounds, kill: rounds, pause: rounds, reshard: rounds, failover: rounds}
 	}
 	s := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true, OwnAddresses: true})
-	replicated := startLoad(t, s, newLedger(seed, "replicated", streams/2), "replicated(1)", redis.Options{Replicas: 1}, rate/2)
-	process := startLoad(t, s, newLedger(seed, "process", streams/2), "process", redis.Options{}, rate/2)
+	replicated := startLoad(t, s, newAccounts(seed, "replicated", streams/2), "replicated(1)", redis.Options{Replicas: 1}, rate/2)
+	process := startLoad(t, s, newAccounts(seed, "process", streams/2), "process", redis.Options{}, rate/2)
 	f := &faults{t: t, s: s, rnd: rnd, loads: []*load{replicated, process}, live: replicated.startLive(t, s), done: map[string]int{}}
 	for _, kind := range plan(rnd, counts) {
 		f.strike(kind)
@@ -253,8 +253,8 @@ func TestRedisSentinelFaults(t *testing.T) {
 	}
 	streams, rate := fromEnv(t, "REDIS_STREAMS", 40), fromEnv(t, "REDIS_RATE", 2000)
 	s := redistest.SentinelForTest(t, redistest.Options{AppendOnly: true, OwnAddresses: true})
-	replicated := startLoad(t, s, newLedger(seed, "replicated", streams/2), "replicated(2)", redis.Options{Replicas: 2}, rate/2)
-	process := startLoad(t, s, newLedger(seed, "process", streams/2), "process", redis.Options{}, rate/2)
+	replicated := startLoad(t, s, newAccounts(seed, "replicated", streams/2), "replicated(2)", redis.Options{Replicas: 2}, rate/2)
+	process := startLoad(t, s, newAccounts(seed, "process", streams/2), "process", redis.Options{}, rate/2)
 	f := &faults{t: t, s: s, rnd: rnd, loads: []*load{replicated, process}, live: replicated.startLive(t, s), done: map[string]int{}}
 	for _, kind := range plan(rnd, counts) {
 		f.strike(kind)
@@ -303,7 +303,7 @@ func (f *faults) verdict(seed uint64, replicated *load) {
 			// Memory is what they say while it is not known who the master is.
 			c.check(l.classes[seastreamer.ClassProcess].Load() > 0 && l.classes[seastreamer.ClassReplicated].Load() == 0, "%s: no receipt says more: %s", name, l.receipts())
 		}
-		cold, witness := both(t, f.s, l.ledger)
+		cold, witness := both(t, f.s, l.accounts)
 		for who, v := range map[string]verdict{"a fresh client": cold, "redis-cli": witness} {
 			c.check(v.sound(), "%s: %s reads %v", name, who, v)
 			if l == replicated {

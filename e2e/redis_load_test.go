@@ -24,7 +24,7 @@ import (
 // A load sends numbered messages to many streams at a steady pace until it is
 // told to stop, so that faults hit it wherever they fall.
 type load struct {
-	*ledger
+	*accounts
 	class   string // what it is called
 	s       *seastreamer.Streamer
 	p       *seastreamer.Producer
@@ -35,7 +35,7 @@ type load struct {
 }
 
 // startLoad begins to send rate messages a second, spread over all streams.
-func startLoad(t *testing.T, s *redistest.Servers, l *ledger, class string, o redis.Options, rate int) *load {
+func startLoad(t *testing.T, s *redistest.Servers, l *accounts, class string, o redis.Options, rate int) *load {
 	t.Helper()
 	st, err := redis.Open(t.Context(), s.URL(), o)
 	if err != nil {
@@ -46,7 +46,7 @@ func startLoad(t *testing.T, s *redistest.Servers, l *ledger, class string, o re
 		t.Fatal(err)
 	}
 	ctx, halt := context.WithCancel(t.Context())
-	ld := &load{ledger: l, class: class, s: st, p: p, halt: halt, done: make(chan struct{})}
+	ld := &load{accounts: l, class: class, s: st, p: p, halt: halt, done: make(chan struct{})}
 	t.Cleanup(func() {
 		halt()
 		<-ld.done
@@ -65,7 +65,7 @@ func (l *load) send(ctx context.Context, rate int) error {
 		for due := int(time.Since(begun).Seconds() * float64(rate)); sent < due && ctx.Err() == nil; sent++ {
 			stream := l.names[sent%len(l.names)]
 			body, done := l.next(stream)
-			// Waits where the buffer is full, which the ledger sees as a stall.
+			// Waits where the buffer is full, which the accounts see as a stall.
 			err := l.p.Enqueue(context.WithoutCancel(ctx), seastreamer.Record{Stream: stream, Value: body}, func(r seastreamer.Receipt, err error) {
 				if err == nil {
 					l.classes[r.Class].Add(1)
@@ -180,8 +180,8 @@ func (v *live) finish() (verdict, time.Duration, error) {
 	return v.verdict(), took, err
 }
 
-// coldRead reads all streams of a ledger with a client that knows nothing yet.
-func coldRead(t *testing.T, s *redistest.Servers, l *ledger) verdict {
+// coldRead reads all streams of some accounts with a client that knows nothing yet.
+func coldRead(t *testing.T, s *redistest.Servers, l *accounts) verdict {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -212,7 +212,7 @@ func coldRead(t *testing.T, s *redistest.Servers, l *ledger) verdict {
 }
 
 // witnessRead reads the same with redis-cli.
-func witnessRead(t *testing.T, s *redistest.Servers, l *ledger) verdict {
+func witnessRead(t *testing.T, s *redistest.Servers, l *accounts) verdict {
 	t.Helper()
 	at, err := s.Master(0)
 	if err != nil {
@@ -260,7 +260,7 @@ func witnessRead(t *testing.T, s *redistest.Servers, l *ledger) verdict {
 }
 
 // both reads cold and with the witness, at the same time.
-func both(t *testing.T, s *redistest.Servers, l *ledger) (cold, witness verdict) {
+func both(t *testing.T, s *redistest.Servers, l *accounts) (cold, witness verdict) {
 	t.Helper()
 	var wg sync.WaitGroup
 	wg.Go(func() { witness = witnessRead(t, s, l) })

@@ -20,9 +20,9 @@ import (
 //
 // REPLIES_SENDS=1000000 is the full number of messages in each test.
 
-// lostReplies sends n messages to each stream of a ledger, with so many of each
+// lostReplies sends n messages to each stream of some accounts, with so many of each
 // under way at once, and returns when all have an outcome.
-func lostReplies(t *testing.T, p *seastreamer.Producer, l *ledger, n, window int) {
+func lostReplies(t *testing.T, p *seastreamer.Producer, l *accounts, n, window int) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for _, stream := range l.names {
@@ -84,7 +84,7 @@ func TestRedisRepliesLost(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l := newLedger(seed, "news", run.streams)
+			l := newAccounts(seed, "news", run.streams)
 			p, err := st.Producer(t.Context(), seastreamer.ProducerConfig{Stream: l.names[0], Durability: run.durability})
 			if err != nil {
 				t.Fatal(err)

@@ -23,9 +23,9 @@ const (
 	notWritten
 )
 
-// A ledger knows every message that was sent and what became of it. Messages
+// Accounts know every message that was sent and what became of it. Messages
 // of a stream are numbered from 0.
-type ledger struct {
+type accounts struct {
 	run     string
 	streams map[string]*account
 	names   []string
@@ -34,7 +34,7 @@ type ledger struct {
 	other    atomic.Pointer[error] // the last that was not written
 }
 
-// account is the ledger of one stream.
+// account is what is known of one stream.
 type account struct {
 	mu       sync.Mutex
 	outcome  []byte
@@ -43,8 +43,8 @@ type account struct {
 	stallEnd time.Time
 }
 
-func newLedger(run uint64, prefix string, streams int) *ledger {
-	l := &ledger{run: strconv.FormatUint(run, 16), streams: map[string]*account{}}
+func newAccounts(run uint64, prefix string, streams int) *accounts {
+	l := &accounts{run: strconv.FormatUint(run, 16), streams: map[string]*account{}}
 	for i := range streams {
 		name := fmt.Sprintf("%s-%04d", prefix, i)
 		l.names = append(l.names, name)
@@ -57,14 +57,14 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // body is message n of a stream: run, stream, number, filler of some length,
 // and a checksum over all of it, as text, so that every client can show it.
-func (l *ledger) body(stream string, n int) []byte {
+func (l *accounts) body(stream string, n int) []byte {
 	b := fmt.Appendf(nil, "%s %s %d %s", l.run, stream, n, strings.Repeat("x", n*7%97))
 	return fmt.Appendf(b, " %08x", crc32.Checksum(b, castagnoli))
 }
 
 // send opens the next message of a stream and returns what to do with its
 // outcome. One goroutine sends to a stream.
-func (l *ledger) next(stream string) (body []byte, done func(seastreamer.Receipt, error)) {
+func (l *accounts) next(stream string) (body []byte, done func(seastreamer.Receipt, error)) {
 	a := l.streams[stream]
 	a.mu.Lock()
 	n := len(a.outcome)
@@ -96,7 +96,7 @@ func (l *ledger) next(stream string) (body []byte, done func(seastreamer.Receipt
 }
 
 // since is how many streams have had no acknowledgement since then.
-func (l *ledger) since(then time.Time) (silent int) {
+func (l *accounts) since(then time.Time) (silent int) {
 	for _, name := range l.names {
 		a := l.streams[name]
 		a.mu.Lock()
@@ -109,7 +109,7 @@ func (l *ledger) since(then time.Time) (silent int) {
 }
 
 // oneSince is one of these streams.
-func (l *ledger) oneSince(then time.Time) string {
+func (l *accounts) oneSince(then time.Time) string {
 	for _, name := range l.names {
 		a := l.streams[name]
 		a.mu.Lock()
@@ -122,14 +122,14 @@ func (l *ledger) oneSince(then time.Time) string {
 	return ""
 }
 
-// sums are the ledger in numbers.
+// sums are the accounts in numbers.
 type sums struct {
 	sent, acked, unknown, notWritten, unresolved int
 	stall                                        time.Duration
 	stallOf                                      string
 }
 
-func (l *ledger) sums() (s sums) {
+func (l *accounts) sums() (s sums) {
 	for _, name := range l.names {
 		a := l.streams[name]
 		a.mu.Lock()
@@ -154,10 +154,10 @@ func (l *ledger) sums() (s sums) {
 	return s
 }
 
-// A reading is what somebody reads, held against the ledger, which may still
+// A reading is what somebody reads, held against the accounts, which may still
 // grow. Several goroutines may use it.
 type reading struct {
-	l     *ledger
+	l     *accounts
 	mu    sync.Mutex
 	seen  map[string][]byte // how often, by number
 	last  map[string]int
@@ -167,7 +167,7 @@ type reading struct {
 	messages, corrupt, phantom, disorder int
 }
 
-func (l *ledger) reading() *reading {
+func (l *accounts) reading() *reading {
 	r := &reading{l: l, seen: map[string][]byte{}, last: map[string]int{}, told: map[string]bool{}}
 	for _, name := range l.names {
 		r.last[name] = -1
@@ -218,7 +218,7 @@ func (r *reading) gap(stream string) {
 }
 
 // sent is how many messages were sent to a stream.
-func (l *ledger) sent(stream string) int {
+func (l *accounts) sent(stream string) int {
 	a := l.streams[stream]
 	if a == nil {
 		return 0

@@ -1,0 +1,99 @@
+//go:build unix
+
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// A Broker can be killed and comes again on the same address with its data.
+type Broker struct {
+	Name    string
+	Kill    func()
+	Restart func(context.Context) error
+	Down    time.Duration // how long it is away, besides its start
+
+	Kills, Effective int
+}
+
+// KillWorkers kills the workers of places so many times, each when it has
+// committed something and at a random instant within spread from then on. A
+// place whose worker does not come so far while something else is broken is
+// waited for.
+func (c *Crew) KillWorkers(rnd *rand.Rand, kills int, spread time.Duration, places ...*Place) error {
+	for range kills {
+		p := places[rnd.IntN(len(places))]
+		if err := c.Wait(time.Minute, p.Progressed); err != nil {
+			c.Dump()
+			return fmt.Errorf("worker %d (%s) has committed nothing for a minute: see %s", p.n, p.Task.Do, p.Log())
+		}
+		time.Sleep(time.Duration(rnd.Int64N(int64(spread))))
+		p.Kill()
+		if err := p.Start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// KillBroker kills a broker so many times, with a pause of a random part of
+// spread before, and when the crew works again after the last time. A kill is
+// effective if a worker had a unit open or messages under way.
+func (c *Crew) KillBroker(ctx context.Context, rnd *rand.Rand, b *Broker, kills int, spread time.Duration) error {
+	for range kills {
+		time.Sleep(time.Duration(rnd.Int64N(int64(spread))))
+		before := c.progress()
+		if err := c.Wait(30*time.Second, func() bool { return c.progress() > before }); err != nil {
+			return fmt.Errorf("before %s could be killed: %w", b.Name, err)
+		}
+		open := false
+		for _, p := range c.places {
+			open = open || p.page.Open()
+		}
+		if b.Kills++; open {
+			b.Effective++
+		}
+		b.Kill()
+		time.Sleep(b.Down)
+		if err := b.Restart(ctx); err != nil {
+			return fmt.Errorf("starting %s again: %w", b.Name, err)
+		}
+	}
+	return nil
+}
+
+// Zombie pauses a worker with SIGSTOP, starts another one in a place of its
+// own with the same task, waits until that has progressed beyond everything
+// the paused one can hold, and lets the paused one go on. It returns the place
+// of the successor. What becomes of the zombie is for the caller to see.
+func (c *Crew) Zombie(p *Place) (successor *Place, err error) {
+	// A pause between units shows less.
+	if err := c.Wait(time.Minute, func() bool { return p.Progressed() && p.page.Open() }); err != nil {
+		return nil, fmt.Errorf("worker %d does not work: see %s", p.n, p.Log())
+	}
+	if err := p.Pause(); err != nil {
+		return nil, err
+	}
+	if successor, err = c.Add(p.Task); err != nil {
+		return nil, err
+	}
+	if err := c.Wait(time.Minute, func() bool { return successor.page.Units() >= 3 }); err != nil {
+		return successor, fmt.Errorf("the successor %d does not get going: see %s", successor.n, successor.Log())
+	}
+	p.Expect()
+	return successor, p.Continue()
+}
+
+// Faults sums up what was done to places: kills, how many of them hit work
+// under way, and pauses.
+func Faults(places ...*Place) (kills, effective, pauses int) {
+	for _, p := range places {
+		kills += p.Kills
+		effective += p.Effective
+		pauses += p.Pauses
+	}
+	return kills, effective, pauses
+}
