@@ -56,7 +56,7 @@ func run() error {
 
 	var results []result
 	var singles []single
-	for _, group := range []func(*environment) ([]pair, error){kafkaPairs, exactlyPairs, redisPairs, filePairs, shellPairs} {
+	for _, group := range []func(*environment) ([]pair, error){kafkaPairs, exactlyPairs, copyPairs, redisPairs, filePairs, shellPairs} {
 		pairs, err := group(env)
 		if err != nil {
 			return err

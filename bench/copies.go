@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/backend/kafka"
+	"github.com/seastreamer/seastreamer/backend/redis"
+)
+
+// copyPairs compares exactly-once copies between backends with one end of them,
+// used raw and alone: no client copies between these exactly once.
+func copyPairs(e *environment) ([]pair, error) {
+	values := make([][]byte, 1024)
+	for i := range values {
+		values[i] = payload(i, e.size)
+	}
+	r := &redisRows{environment: e, values: values}
+	write := side{"rueidis XADD, DoMulti of 512", r.produceRaw(1, 1)}
+	return []pair{
+		{name: "redis to kafka, exactly once", goal: "≥ 0.65", ours: side{"seastreamer", r.copies("redis", "kafka")}, peer: side{"rueidis XREAD, replies walked by hand", r.consumeRaw()}},
+		{name: "kafka to redis, exactly once", goal: "≥ 0.45", ours: side{"seastreamer", r.copies("kafka", "redis")}, peer: write},
+		{name: "redis to redis, exactly once", goal: "≥ 0.45", ours: side{"seastreamer", r.copies("redis", "redis")}, peer: write},
+	}, nil
+}
+
+// copies opens both sides anew, fills the input and copies it with a
+// Transactor as it comes.
+func (r *redisRows) copies(from, to string) func(context.Context) (figure, error) {
+	return func(ctx context.Context) (figure, error) {
+		addr, err := r.server(ctx)
+		if err != nil {
+			return figure{}, err
+		}
+		broker, err := r.broker(ctx)
+		if err != nil {
+			return figure{}, err
+		}
+		open := func(kind string) (*seastreamer.Streamer, string, func(), error) {
+			if kind == "redis" {
+				s, err := redis.Open(ctx, "redis://"+addr, redis.Options{})
+				return s, "", func() {}, err
+			}
+			topic, drop, err := r.topic(ctx)
+			if err != nil {
+				return nil, "", nil, err
+			}
+			s, err := kafka.Open(ctx, "kafka://"+broker+"?compression=none", kafka.Options{})
+			return s, topic, drop, err
+		}
+		in, src, dropIn, err := open(from)
+		if err != nil {
+			return figure{}, err
+		}
+		defer dropIn()
+		defer func() { _ = in.Close(ctx) }()
+		out, dst, dropOut, err := open(to)
+		if err != nil {
+			return figure{}, err
+		}
+		defer dropOut()
+		defer func() { _ = out.Close(ctx) }()
+		if src == "" {
+			src = names(1)[0]
+			err = r.fill(4, 1)(ctx, in)
+		} else {
+			err = produceRaw(ctx, broker, src, r.values, r.n)
+		}
+		if err != nil {
+			return figure{}, err
+		}
+		if dst == "" {
+			dst = "copied"
+		}
+		return timed(r.n, func() error { return transact(ctx, in, out, src, dst, r.n) })
+	}
+}
+
+// transact copies what a stream holds, as a program would.
+func transact(ctx context.Context, in, out *seastreamer.Streamer, src, dst string, n int) error {
+	end, err := in.End(ctx, src)
+	if err != nil {
+		return err
+	}
+	t, err := out.Transactor(ctx, seastreamer.TransactorConfig{Name: "copy-" + src, From: in,
+		Input: seastreamer.ConsumerConfig{Streams: []string{src}, Start: seastreamer.Earliest, Until: end}})
+	if err != nil {
+		return err
+	}
+	done := 0
+	for tx, err := range t.Units(ctx) {
+		if err != nil {
+			return err
+		}
+		for m := range tx.Messages() {
+			if err := tx.Send(seastreamer.Record{Stream: dst, Key: m.Key(), Value: m.Value()}); err != nil {
+				return err
+			}
+			done++
+		}
+	}
+	if done != n {
+		return fmt.Errorf("copied %d of %d messages", done, n)
+	}
+	return t.Close(ctx)
+}
