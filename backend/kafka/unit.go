@@ -212,10 +212,12 @@ func (u *unit) fill(ctx context.Context, moves []driver.Move) error {
 	for i, m := range moves {
 		at[i] = driver.Position{Shard: m.Shard, Next: m.To}
 	}
-	// After the records: who waits for the offsets to be no longer pending finds
-	// the records there.
-	if err := o.units.Flush(ctx); err != nil {
-		return err
+	if o.shared {
+		// After the records: who waits until the offsets are no longer pending
+		// finds the records.
+		if err := o.units.Flush(ctx); err != nil {
+			return err
+		}
 	}
 	return o.group.commit(ctx, o.units, u.who, at)
 }
