@@ -83,8 +83,18 @@
 //
 // Where the input is of the same cluster the positions are also committed as
 // offsets of the consumer group NAME, in the same transaction, so that tools
-// see the lag. While nobody runs, setting the group's offsets moves the
-// position; deleting them, or their expiry, does not.
+// see the lag. Nothing goes by them: setting or deleting them moves nothing, and
+// that they expire, a week after the last commit of a group without members,
+// loses nothing.
+//
+// Owners that share a name do so by the group that they read with, so only an
+// input of the same cluster can be shared. Each has a transactional id of its
+// own, the name and "+" and a random text. A unit is refused by the broker when
+// the group's generation has changed since; what a member left open that died
+// in the middle of a commit ends with its transaction's time-out, and the next
+// to get its shards waits for that. Do not run shared owners and one that is
+// alone under one name at the same time: the former end the latter when they
+// begin, but not the other way round.
 //
 // A claim reads that partition to its end and so waits for other names'
 // transactions there, at most their TransactionTimeout.
