@@ -64,10 +64,13 @@ func (c *copier) run(ctx context.Context) (err error) {
 	if err = c.begin(ctx); err != nil {
 		return err
 	}
-	if c.dst, err = c.claims.open(c.o.f).Open(ctx, c.p.dst, ss.Observer{Commit: c.committed}); err != nil {
+	if c.dst, err = c.claims.open(c.o.f).Open(ctx, c.p.output(c.o), ss.Observer{Commit: c.committed}); err != nil {
 		return err
 	}
 	defer closing(&err, c.dst.Close)
+	if f := c.dst.Features(); c.o.Delivery == "exactly" && f.UnitMessages == 0 {
+		return &ss.Error{Op: "copy to " + c.p.dst.String(), Kind: errors.ErrUnsupported, Err: fmt.Errorf("%s cannot store records and progress in one step", f.Backend)}
+	}
 	if err = c.target(ctx); err != nil {
 		return err
 	}
@@ -101,6 +104,9 @@ func (c *copier) begin(ctx context.Context) (err error) {
 		return err
 	}
 	cfg := &c.plan.Config
+	if f := c.src.Features(); cfg.Isolation != ss.Committed && !f.Isolation {
+		return exit.Usagef("leave it out: "+c.o.f.Program+" drivers shows what each backend can do", "--isolation uncommitted needs uncommitted messages, which %s does not have", f.Backend)
+	}
 	if cfg.Assigned != nil { // a beginning for each shard
 		if c.claims.starts, err = cfg.Assigned(ctx, nil); err != nil {
 			return err
@@ -215,6 +221,9 @@ func size(m ss.Message) int { return len(m.Key()) + len(m.Value()) }
 
 // describe says what to do about an error of a copy.
 func describe(err error, o *Options) error {
+	if errors.As(err, new(*exit.Error)) {
+		return err
+	}
 	e := *exit.From(err)
 	var gap *ss.GapError
 	switch {

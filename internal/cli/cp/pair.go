@@ -3,7 +3,9 @@ package cp
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"net"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -56,6 +58,29 @@ func (o *Options) pair() (*pair, error) {
 		p.name = p.hash(o)
 	}
 	return p, nil
+}
+
+// output is DST as it is opened. In a cluster of Redis a unit stays in one slot:
+// the progress goes to the one of the stream.
+func (p *pair) output(o *Options) ss.URL {
+	u := p.dst
+	if o.Delivery != "exactly" || u.Scheme != "redis" && u.Scheme != "rediss" || u.Query.Has("unit_tag") {
+		return u
+	}
+	tag := p.to()
+	if _, after, ok := strings.Cut(tag, "{"); ok {
+		// Redis takes what is between the first { and the next }.
+		if in, _, ok := strings.Cut(after, "}"); ok && in != "" {
+			tag = in
+		}
+	}
+	if strings.ContainsAny(tag, "{}") {
+		return u
+	}
+	q := url.Values{"unit_tag": {tag}}
+	maps.Copy(q, u.Query)
+	u.Query = q
+	return u
 }
 
 // hash is the name of progress that has none: of what is copied where, and not
