@@ -64,7 +64,7 @@ func TestRedisScripts(t *testing.T) {
 // What the commands do on the embedded default, they do on Redis.
 func TestScriptsOnRedis(t *testing.T) {
 	p := redisParams(redisServer(t))
-	for _, name := range []string{"flux", "tap", "seed", "streams"} {
+	for _, name := range []string{"cp", "flux", "tap", "seed", "streams"} {
 		p.Files = append(p.Files, filepath.Join("testdata/script", name+".txtar"))
 	}
 	testscript.Run(t, p)
