@@ -310,3 +310,18 @@ func FuzzPositionValue(f *testing.F) {
 		}
 	})
 }
+
+// TestNobodyDoesNotCommit: a member that is joining anew is told so, and does
+// not ask the broker, which takes offsets of nobody also of a group with
+// members (seen with Apache Kafka 4.3.1).
+func TestNobodyDoesNotCommit(t *testing.T) {
+	k := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "in"))
+	c := open(t, url(k.ListenAddrs(), ""), Options{})
+	g := newGroup(c, "group")
+	g.cl = c.cl // of no group, as is a member that has lost its place
+	o, _ := claimed(t, c, "job")
+	at := []driver.Position{{Shard: somewhere, Next: driver.SeqOf(1)}}
+	if err := g.commit(within(t), o.units, g.member(), at); !errors.Is(err, kerr.RebalanceInProgress) {
+		t.Errorf("commit: %v, want REBALANCE_IN_PROGRESS", err)
+	}
+}
