@@ -19,8 +19,8 @@ type pause struct {
 
 const (
 	pauseFirst = 2 * time.Millisecond
-	pauseMost  = 16 * time.Millisecond
-	stalled    = 10 * time.Millisecond // above best
+	pauseMost  = 4 * time.Millisecond  // a stall seen where there was none costs no more than this
+	stalled    = 15 * time.Millisecond // above best
 )
 
 func newPause() pause { return pause{wait: pauseFirst} }
