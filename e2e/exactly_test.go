@@ -47,6 +47,8 @@ type faultRun struct {
 	crew    *ledger.Crew
 	claims  *claims
 
+	kills, hits int // of workers
+
 	watched chan struct{} // closed to end the watch
 	watch   chan watched
 }

@@ -114,13 +114,14 @@ func (p *Place) await(cmd *exec.Cmd, ended chan struct{}) {
 	p.mu.Unlock()
 	p.c.mu.Lock()
 	if err != nil && !told && !p.c.ending {
-		p.c.exits = append(p.c.exits, fmt.Sprintf("%s %d: %v: %s", p.Task.Do, p.n, err, p.lastWords()))
+		p.c.exits = append(p.c.exits, fmt.Sprintf("%s %d: %v: %s", p.Task.Do, p.n, err, p.LastWords()))
 	}
 	p.c.mu.Unlock()
 	close(ended)
 }
 
-func (p *Place) lastWords() string {
+// LastWords is the last line that the workers of the place have written.
+func (p *Place) LastWords() string {
 	log, _ := os.ReadFile(p.Log())
 	lines := bytes.Split(bytes.TrimSpace(log), []byte("\n"))
 	return string(lines[len(lines)-1])

@@ -65,15 +65,16 @@ func (c *Crew) KillBroker(ctx context.Context, rnd *rand.Rand, b *Broker, kills 
 	return nil
 }
 
-// Zombie pauses a worker with SIGSTOP, starts another one in a place of its
-// own with the same task, waits until that has progressed beyond everything
-// the paused one can hold, and lets the paused one go on. It returns the place
-// of the successor. What becomes of the zombie is for the caller to see.
-func (c *Crew) Zombie(p *Place) (successor *Place, err error) {
+// Usurp pauses a worker inside a unit with SIGSTOP, starts another one in a
+// place of its own with the same task, and waits until that has committed some
+// units. It returns the place of the successor. The paused worker is a zombie
+// when the caller lets it go on.
+func (c *Crew) Usurp(p *Place) (successor *Place, err error) {
 	// A pause between units shows less.
 	if err := c.Wait(time.Minute, func() bool { return p.Progressed() && p.page.Open() }); err != nil {
 		return nil, fmt.Errorf("worker %d does not work: see %s", p.n, p.Log())
 	}
+	p.Expect()
 	if err := p.Pause(); err != nil {
 		return nil, err
 	}
@@ -83,8 +84,7 @@ func (c *Crew) Zombie(p *Place) (successor *Place, err error) {
 	if err := c.Wait(time.Minute, func() bool { return successor.page.Units() >= 3 }); err != nil {
 		return successor, fmt.Errorf("the successor %d does not get going: see %s", successor.n, successor.Log())
 	}
-	p.Expect()
-	return successor, p.Continue()
+	return successor, nil
 }
 
 // Faults sums up what was done to places: kills, how many of them hit work

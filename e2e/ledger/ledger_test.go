@@ -51,7 +51,7 @@ func TestBooksSurviveAKill(t *testing.T) {
 	}
 	for kills := range 5 {
 		if err := crew.Wait(10*time.Second, w.Progressed); err != nil {
-			t.Fatalf("the writer sends nothing: %s", w.lastWords())
+			t.Fatalf("the writer sends nothing: %s", w.LastWords())
 		}
 		time.Sleep(time.Duration(kills) * 13 * time.Millisecond) // an instant like any other
 		w.Kill()
@@ -60,7 +60,7 @@ func TestBooksSurviveAKill(t *testing.T) {
 		}
 	}
 	if err := crew.Wait(10*time.Second, w.Progressed); err != nil {
-		t.Fatalf("the writer does not go on: %s", w.lastWords())
+		t.Fatalf("the writer does not go on: %s", w.LastWords())
 	}
 	w.End(10 * time.Second)
 	books, err := ReadBooks(dir, plan)

@@ -30,8 +30,9 @@ type Task struct {
 	Group    string // of the input: several workers share its shards
 	Page     string // the file of the Page
 	Every    time.Duration
-	Max      int  // messages of a unit
-	Until    bool // the end of the input as it is now
+	Max      int           // messages of a unit
+	Slow     time.Duration // how long each unit takes at least, so that faults find it open
+	Until    bool          // the end of the input as it is now
 
 	// Of a writer.
 	Plan   Plan
@@ -64,8 +65,9 @@ func Main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	err := t.Run(ctx)
+	told := ctx.Err() != nil
 	stop()
-	if err != nil && ctx.Err() == nil {
+	if err != nil && !told {
 		fmt.Fprintf(os.Stderr, "%s %s: %v\n", t.Do, t.Name, err)
 		os.Exit(exitCode(err))
 	}
@@ -222,30 +224,23 @@ func (w *worker) relay(_ context.Context, tx *seastreamer.Tx) error {
 			break // the loop over units says what it was
 		}
 	}
+	time.Sleep(w.Slow)
 	return nil
 }
 
 // atLeast is what there is without units: what was read is sent, then what
 // was sent is waited for, then the checkpoint is replaced.
 func (w *worker) atLeast(ctx context.Context) error {
-	var done seastreamer.Checkpoint
-	text, err := os.ReadFile(w.Name)
-	if err == nil {
-		err = done.UnmarshalText(text)
-	} else if errors.Is(err, os.ErrNotExist) {
-		done, err = seastreamer.Checkpoint{}, nil
-	}
+	done, err := w.checkpoint()
 	if err != nil {
 		return err
 	}
-	end, err := w.from.End(ctx, w.In)
-	if err != nil {
-		return err
-	}
-	c := seastreamer.ConsumerConfig{Streams: []string{w.In}, Start: seastreamer.Earliest, Ack: seastreamer.AckExplicit,
+	c := seastreamer.ConsumerConfig{Streams: []string{w.In}, Start: seastreamer.Earliest, Ack: seastreamer.AckOnDelivery,
 		Assigned: func(context.Context, []seastreamer.Shard) (seastreamer.Checkpoint, error) { return done, nil }}
 	if w.Until {
-		c.Until = end
+		if c.Until, err = w.from.End(ctx, w.In); err != nil {
+			return err
+		}
 	}
 	k, err := w.from.Consumer(ctx, c)
 	if err != nil {
@@ -255,45 +250,67 @@ func (w *worker) atLeast(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for b, err := range k.Batches(ctx) {
-		if err != nil {
-			return err
-		}
-		w.page.put(wordOpen, 1)
-		var failed atomic.Pointer[error]
-		var last seastreamer.Position
-		for m := range b.Messages() {
-			r := seastreamer.Record{Shard: seastreamer.On(m.Shard().Index), Key: m.Key(), Value: m.Value(), Time: m.Time()}
-			err := p.Enqueue(ctx, r, func(_ seastreamer.Receipt, err error) {
-				if err != nil {
-					failed.CompareAndSwap(nil, &err)
-				}
-			})
-			if err != nil {
-				return err
-			}
-			last = seastreamer.Position{Shard: m.Shard(), Next: m.Seq()}
-		}
+	var failed atomic.Pointer[error]
+	read := seastreamer.Checkpoint{}
+	n := 0
+	step := func() error {
+		time.Sleep(w.Slow)
 		if err := p.Flush(ctx); err != nil {
 			return err
 		}
 		if e := failed.Load(); e != nil {
 			return *e // a new process begins again at the checkpoint
 		}
-		n := b.Len()
-		// From(seq) is the first message at or above: the one behind the last.
-		last.Next = last.Next.Succ()
-		done[last.Shard] = last.Next
+		moved := make([]seastreamer.Position, 0, len(read))
+		for sh, next := range read {
+			done[sh] = next
+			moved = append(moved, seastreamer.Position{Shard: sh, Next: next})
+		}
 		if err := replace(w.Name, done); err != nil {
 			return err
 		}
-		w.page.moved([]seastreamer.Position{last})
+		w.page.moved(moved)
 		w.page.more(wordUnits, 1)
 		w.page.more(wordMessages, uint64(n))
 		w.page.put(wordOpen, 0)
-		b.Ack()
+		n = 0
+		return nil
 	}
-	return ctx.Err()
+	for m, err := range k.Messages(ctx) {
+		if err != nil {
+			return err
+		}
+		w.page.put(wordOpen, 1)
+		r := seastreamer.Record{Shard: seastreamer.On(m.Shard().Index), Key: m.Key(), Value: m.Value(), Time: m.Time()}
+		err := p.Enqueue(ctx, r, func(_ seastreamer.Receipt, err error) {
+			if err != nil {
+				failed.CompareAndSwap(nil, &err)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		read[m.Shard()] = m.Seq().Succ()
+		if n++; n >= max(w.Max, 1) {
+			if err := step(); err != nil {
+				return err
+			}
+		}
+	}
+	return errors.Join(step(), ctx.Err())
+}
+
+// checkpoint is what is done, by the word of a file.
+func (w *worker) checkpoint() (seastreamer.Checkpoint, error) {
+	text, err := os.ReadFile(w.Name)
+	if errors.Is(err, os.ErrNotExist) {
+		return seastreamer.Checkpoint{}, nil
+	}
+	var c seastreamer.Checkpoint
+	if err == nil {
+		err = c.UnmarshalText(text)
+	}
+	return c, err
 }
 
 func replace(path string, c seastreamer.Checkpoint) error {
