@@ -77,6 +77,11 @@ func (s *session) claim(ctx context.Context, at []Position) (Checkpoint, error) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
+		if ctx.Err() != nil {
+			// The driver has given this assignment up, as when the next rebalance
+			// begins: it asks again for what it gets then.
+			return nil, context.Cause(ctx)
+		}
 		if s.failed == nil {
 			s.failed = err
 		}

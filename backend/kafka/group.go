@@ -88,7 +88,7 @@ func (m *consumer) adjust(ctx context.Context, got map[string]map[int32]kgo.Offs
 			return got, nil
 		}
 		var fatal *assignedError
-		if errors.As(err, &fatal) {
+		if errors.As(err, &fatal) && ctx.Err() == nil { // else the next rebalance has begun, and asks again
 			m.fail(fatal.err)
 			return nil, err
 		}
