@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// memory is what the garbage collector aims to stay within: a unit of the
+	// memoryGoal is what the garbage collector aims to stay within: a unit of the
 	// larger kind twice, as it was read and as it is sent, and what is read ahead.
-	memory = 88 << 20
+	memoryGoal = 88 << 20
 	// openTime is how long a claim may take: another's open transactions are
 	// waited for.
 	openTime = 30 * time.Second

@@ -168,7 +168,7 @@ func run(parent context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	factory.LimitMemoryTo(memory)
+	factory.LimitMemoryTo(memoryGoal)
 	ctx, sig, end := o.f.HandleSignals(parent)
 	defer end()
 	c := newCopier(o, p)
