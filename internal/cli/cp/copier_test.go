@@ -167,6 +167,13 @@ func TestRestart(t *testing.T) {
 	if d := cmp.Diff(append(numbers(0, 10), numbers(0, 10)...), w.output()); d != "" {
 		t.Error(d)
 	}
+	// Once: a session that is opened anew goes on.
+	w.plan = drivertest.Nth(drivertest.OpUnit, 2, drivertest.Fault{Err: ss.ErrUnknown, Late: true})
+	copies("10 messages copied", "--restart", "-n=20")
+	w.plan = nil
+	if n := len(w.output()); n != 30 {
+		t.Errorf("%d messages after three copies of 10", n)
+	}
 	copies("3 messages copied", "--from=+7", "--restart")
 	copies("nothing new", "--from=+7")
 }
