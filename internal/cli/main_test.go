@@ -31,6 +31,9 @@ func scripts() testscript.Params {
 			e.Setenv("XDG_STATE_HOME", e.WorkDir+"/state")
 			e.Setenv("XDG_RUNTIME_DIR", e.WorkDir)
 			e.Setenv("HOME", e.WorkDir)
+			// With the race detector each command would sleep for a second at its
+			// end, and scripts run many.
+			e.Setenv("GORACE", "atexit_sleep_ms=20")
 			return nil
 		},
 	}
