@@ -257,11 +257,14 @@ func (tx *Tx) moves() []driver.Move {
 
 // finish commits the unit whose body has run to its end.
 func (tx *Tx) finish() error {
+	// The moves first: a shard that is lost marks the unit before its position
+	// goes. Were it looked for before, it could be lost between the two, and its
+	// records would be committed without its move.
+	moves := tx.moves()
 	err := tx.refused()
 	if err != nil {
 		return errors.Join(err, tx.abort())
 	}
-	moves := tx.moves()
 	for _, m := range moves {
 		if m.To.Less(m.From) {
 			// The input was not read from where the output stands: committing this
