@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,12 +19,15 @@ import (
 )
 
 // TestRedisTrimUnderTheGroup trims and deletes what a group has not read yet and
-// what is pending with a member that has died. Whatever is left is delivered and
-// acknowledged by somebody, what the dead member had is told as a gap, and
-// nothing stays pending or keeps anybody busy for ever. What is trimmed before
-// the group has read it is told, too, as far as it is noticed: members look ten
-// times a second, and here it comes and goes within milliseconds. How much goes
-// unnoticed is measured.
+// what is pending with a member that has died, and now and then the stream.
+// Whatever is left is delivered and acknowledged by somebody, what the dead
+// member had is told as a gap, and nothing stays pending or keeps anybody busy
+// for ever. What is removed before the group has read it is told as well, all of
+// it.
+//
+// The member that has died is another client, which does not look for holes.
+// What it goes across is known from the transaction in which it reads, and is
+// counted by itself; so is what was pending with it when the stream was deleted.
 //
 // REDIS_TRIMS=1000 does it a thousand times.
 func TestRedisTrimUnderTheGroup(t *testing.T) {
@@ -54,20 +58,20 @@ func TestRedisTrimUnderTheGroup(t *testing.T) {
 		})
 	}
 
-	pending := map[seastreamer.Seq]bool{} // with the member that has died
-	removed := 0                          // of these
+	dead := &deadMember{m: m, pending: map[seastreamer.Seq]bool{}, across: map[seastreamer.Seq]bool{}, dropped: map[seastreamer.Seq]bool{}}
+	pending := dead.pending
+	removed := 0 // of these
 	for range rounds {
 		m.add(50 + rnd.IntN(300))
 		if rnd.IntN(2) == 0 {
-			for line := range strings.SplitSeq(s.Call(t, 1, "XREADGROUP", "GROUP", "readers", "dead", "COUNT", strconv.Itoa(5+rnd.IntN(30)), "STREAMS", "news", ">"), "\n") {
-				if strings.Contains(line, "-") {
-					pending[seqOf(t, line)] = true
-				}
-			}
+			dead.read()
 		}
-		if rnd.IntN(2) == 0 {
+		switch n := rnd.IntN(50); {
+		case n < 20:
 			m.deletePending(pending)
-		} else {
+		case n == 20:
+			m.drop(dead)
+		default:
 			m.trim()
 		}
 		m.add(1 + rnd.IntN(20))
@@ -85,8 +89,8 @@ func TestRedisTrimUnderTheGroup(t *testing.T) {
 	busy := commands(t, s) - before
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	missing, unread, unnoticed, again, idle := 0, 0, 0, 0, 0
-	example := "none"
+	missing, unread, unnoticed, across, again, idle := 0, 0, 0, 0, 0, 0
+	example, silent := "none", "none"
 	for _, q := range m.all {
 		n := g.got[q]
 		if n > 1 {
@@ -96,13 +100,15 @@ func TestRedisTrimUnderTheGroup(t *testing.T) {
 		if gone && pending[q] && n == 0 {
 			removed++
 		}
-		// What XDEL takes before the group has read it is a hole, and no gap.
 		switch told := g.covers(q); {
-		case n > 0 || m.deleted[q] && !pending[q]:
+		case n > 0 || dead.dropped[q]:
+		case dead.across[q]:
+			across++
 		case m.lost[q] && !pending[q]:
 			unread++
 			if !told {
 				unnoticed++
+				silent = idOf(q)
 			}
 		case !told:
 			missing++
@@ -112,7 +118,7 @@ func TestRedisTrimUnderTheGroup(t *testing.T) {
 	for _, gap := range g.gaps {
 		missed := false
 		for _, q := range m.all {
-			missed = missed || (m.lost[q] || m.deleted[q]) && !q.Less(gap.From) && q.Less(gap.To)
+			missed = missed || (m.lost[q] || m.deleted[q]) && g.got[q] == 0 && !q.Less(gap.From) && q.Less(gap.To)
 		}
 		if !missed {
 			idle++
@@ -120,10 +126,11 @@ func TestRedisTrimUnderTheGroup(t *testing.T) {
 	}
 	t.Logf("seed %d: %d messages added, %d rounds: %s; %d taken by a member that died, %d of them removed, %d gaps, everything settled after %v more, then %d commands in 2 s",
 		seed, len(m.all), rounds, m.said(), len(pending), removed, len(g.gaps), took.Round(time.Millisecond), busy)
-	t.Logf("%d messages were trimmed before the group had read them; of %d no member was told", unread, unnoticed)
+	t.Logf("%d messages were removed before the group had read them, %d more went under a read of the other client, %d were pending with it when the stream was deleted", unread, across, len(dead.dropped))
 	c := &claims{t: t}
 	defer c.end()
 	c.check(missing == 0, "%d messages that were there, or pending, were neither delivered nor told as missing; for instance %s", missing, example)
+	c.check(unread > 0 && unnoticed == 0, "%d of %d messages that were removed before the group had read them went without a word; for instance %s", unnoticed, unread, silent)
 	c.check(idle == 0, "%d gaps were told where nothing was missing", idle)
 	c.check(removed > 0, "%d that were removed while they were pending with the dead member were told as gaps", removed)
 	c.check(again*20 < len(m.all), "%d messages came again, fewer than 5 %%", again)
@@ -147,9 +154,72 @@ func (m *trimmed) deletePending(pending map[seastreamer.Seq]bool) {
 
 // trim removes some from the front.
 func (m *trimmed) trim() {
-	m.count("XTRIM")
-	m.s.Call(m.t, 1, "XTRIM", "news", "MAXLEN", strconv.Itoa(m.rnd.IntN(len(m.all)-m.alive+1)))
+	left := len(m.all) - m.alive
+	switch kind := []string{"XTRIM MAXLEN", "XTRIM MINID", "XADD MAXLEN"}[m.rnd.IntN(3)]; kind {
+	case "XTRIM MAXLEN":
+		m.count(kind)
+		m.s.Call(m.t, 1, "XTRIM", "news", "MAXLEN", strconv.Itoa(m.rnd.IntN(left+1)))
+	case "XTRIM MINID":
+		m.count(kind)
+		m.s.Call(m.t, 1, "XTRIM", "news", "MINID", idOf(m.all[m.alive+m.rnd.IntN(left)]))
+	default:
+		m.count(kind)
+		m.add(1, "MAXLEN", strconv.Itoa(1+m.rnd.IntN(left)))
+	}
 	m.look()
+}
+
+// drop deletes the stream, and the group with it.
+func (m *trimmed) drop(dead *deadMember) {
+	m.count("DEL")
+	m.s.Call(m.t, 1, "DEL", "news")
+	m.gone(len(m.all))
+	maps.Copy(dead.dropped, dead.pending)
+	clear(dead.pending)
+	time.Sleep(2 * time.Millisecond) // in the same millisecond the same ids would come again
+	m.add(1 + m.rnd.IntN(20))
+	waitFor(m.t, "a member has made the group again", func() bool {
+		return strings.Contains(m.s.Call(m.t, 1, "XINFO", "GROUPS", "news"), "readers")
+	})
+}
+
+// deadMember reads for the group and does nothing with it.
+type deadMember struct {
+	m       *trimmed
+	pending map[seastreamer.Seq]bool
+	across  map[seastreamer.Seq]bool // what its reads have gone across
+	dropped map[seastreamer.Seq]bool // what was pending when the stream was deleted
+}
+
+func (d *deadMember) read() {
+	m := d.m
+	m.t.Helper()
+	replies, err := m.s.Pipe(1, []string{"MULTI"}, []string{"XINFO", "GROUPS", "news"},
+		[]string{"XREADGROUP", "GROUP", "readers", "dead", "COUNT", strconv.Itoa(5 + m.rnd.IntN(30)), "STREAMS", "news", ">"}, []string{"EXEC"})
+	if err != nil && strings.Contains(err.Error(), "NOGROUP") {
+		return // nobody has made it again yet
+	} else if err != nil {
+		m.t.Fatal(err)
+	}
+	info, read, _ := strings.Cut(replies[3], "\nlag\n")
+	_, last, _ := strings.Cut(info, "\nlast-delivered-id\n")
+	last, _, _ = strings.Cut(last, "\n")
+	from, first := seqOf(m.t, last), true
+	for line := range strings.SplitSeq(read, "\n") {
+		if !strings.Contains(line, "-") || strings.HasPrefix(line, "-") {
+			continue
+		}
+		id := seqOf(m.t, line)
+		d.pending[id] = true
+		if first {
+			for _, q := range m.all {
+				if from.Less(q) && q.Less(id) {
+					d.across[q] = true
+				}
+			}
+		}
+		first = false
+	}
 }
 
 // commands is how many a server has executed, this one included.

@@ -80,7 +80,8 @@ var errWoken = errors.New("woken")
 //     which a group's read must not be (see wake);
 //   - ErrUnavailable where the node could not be reached, did not answer in
 //     time, or said that it cannot for now: nothing was read, and the next do
-//     tries again, after a pause that grows. The first answer decides;
+//     tries again, after a pause that grows. The first answer decides, or in
+//     a transaction the first that is an error;
 //   - another kind where the way to the server is closed or denied.
 //
 // Errors that are about the command, such as WRONGTYPE or NOGROUP, are in the
@@ -88,7 +89,7 @@ var errWoken = errors.New("woken")
 func (w *waiter) do(ctx context.Context, within time.Duration, build func(b rueidis.Builder) []rueidis.Completed) ([]value, error) {
 	for range 5 {
 		answers, err := w.try(ctx, within, build)
-		if err != nil || !w.redirected(answers[0].err()) {
+		if err != nil || !w.redirected(decisive(answers)) {
 			return answers, err
 		}
 	}
@@ -156,7 +157,7 @@ func (w *waiter) try(ctx context.Context, within time.Duration, build func(b rue
 		}
 		answers = kept
 	}
-	switch err := answers[0].err(); {
+	switch err := decisive(answers); {
 	case temporary(err) && !isRedirect(err):
 		w.cut()
 		return nil, w.broken(err)
@@ -164,6 +165,24 @@ func (w *waiter) try(ctx context.Context, within time.Duration, build func(b rue
 		w.failed = 0
 	}
 	return answers, nil
+}
+
+// decisive is the error of the first answer or, where the first command is
+// MULTI, which any node takes, of the first that has one until EXEC: if the
+// commands in between are refused, none of them is carried out.
+func decisive(answers []value) error {
+	if err := answers[0].err(); err != nil {
+		return err
+	}
+	if ok, _ := answers[0].text(); ok != "OK" {
+		return nil
+	}
+	for _, a := range answers {
+		if err := a.err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ask sends commands and reads the answers, within that time. The connection is

@@ -81,13 +81,28 @@
 //     extended: where that takes longer than AckTimeout another member reports
 //     it missing though it may still be acknowledged.
 //   - Messages that were trimmed before any member has read them are one gap
-//     for the whole group, from Redis 7.0. It is noticed when a member opens,
-//     when it reads again after a pause, and while it lags behind, ten times a
-//     second; not what comes and goes in one transaction under a member that
-//     waits. Where Redis does not know how many entries the group has read,
-//     which XINFO GROUPS shows as entries-read, there is no such gap: that is
-//     so for a group made in the middle of a stream until it has come to the
-//     end once, and after XDEL ahead of the group.
+//     for the whole group, from Redis 7.0, from the last delivered message to the
+//     first that is left. The member whose read goes on behind it has it. Each
+//     read looks for it at the server, in one transaction with the reading where
+//     it does not wait. Not noticed is what is added and trimmed in a single
+//     transaction or script while a member waits; what goes under a read of
+//     another client of the same group; and where a member reads more than 16
+//     shards of one server, or of one slot, looks are taken only ten times a
+//     second, or less often where they are hundreds.
+//   - Messages that XDEL has deleted before any member has read them: Redis
+//     knows the highest and, for a read that goes to the end or has nothing left
+//     before it, how many. One is a gap of itself; several are a gap from the
+//     last delivered message to the highest, in which what is delivered is not
+//     missing. Else the highest is a gap from the message before it to the one
+//     behind, and lower ones are not noticed. What XDEL deletes while the group
+//     has no member counts only where it is all that was removed.
+//   - From XDEL ahead of the group until it comes to the end once, and in a group
+//     that was made or moved into the middle, Redis does not know how many
+//     entries the group has read, which XINFO GROUPS shows as entries-read. Then
+//     what lies between the last delivered message and the first that is left is
+//     told where that message was this member's or is still out, though there
+//     may have been none; where another member has acknowledged it, it is not.
+//     XGROUP SETID itself is never a gap.
 //   - A group that was destroyed, or that the server has lost as a replica may
 //     that became the master, is made anew at the first entry, never at the
 //     end: messages come twice rather than not at all. The member that does it

@@ -72,7 +72,10 @@ type post struct {
 	orphans bool       // a reply may have been lost: entries may be pending that nobody has seen
 	again   time.Time  // when to look for orphans once more; zero is never
 	full    bool       // the last read brought as much as it might
-	checked time.Time  // when it was last looked for entries that were trimmed unread
+	checked time.Time  // when it was last looked at for holes, see group_gaps.go
+	own     driver.Seq // the last entry that was read from here, not taken from somebody
+	deleted driver.Seq // what XDEL has deleted up to here is not told, or was
+	ahead   ahead      // of the read that is under way
 	scan    driver.Seq // where a look at many pending entries goes on
 
 	// Guarded by the member's mu.
@@ -134,7 +137,7 @@ func (c *client) openGroup(ctx context.Context, conf driver.ConsumerConfig) (dri
 		} else if err != nil {
 			return nil, c.keyFailure("", p.shard, p.key, err)
 		}
-		p.last = results[i].last
+		p.begins(&results[i])
 	}
 	m.life, m.end = context.WithCancel(context.Background())
 	m.mu.Lock()
@@ -199,6 +202,7 @@ type created struct {
 	made  bool
 	front driver.Seq // where reading begins, if made
 	last  driver.Seq // what was delivered last, if not
+	del   driver.Seq // the highest that XDEL has deleted
 	err   error
 }
 
@@ -225,39 +229,53 @@ func createdBy(m rueidis.RedisMessage, err error) (r created) {
 	}
 	bad := created{err: errReply}
 	list, err := m.ToArray()
-	if err != nil || len(list) < 2 {
+	if err != nil || len(list) < 3 {
 		return bad
 	}
-	n, err := list[0].AsInt64()
+	made, err := list[0].AsInt64()
 	if err != nil {
 		return bad
 	}
-	if n == 0 {
-		text, _ := list[1].ToString()
-		last, ok := parseID(text)
+	id := func(i int) (q driver.Seq, has bool) {
+		text, _ := list[i].ToString()
+		if text == "" {
+			return q, false
+		}
+		q, ok := parseID(text)
 		if !ok {
+			err = errReply
+		}
+		return q, true
+	}
+	r.del, _ = id(len(list) - 1)
+	if made == 0 {
+		has := false
+		if r.last, has = id(1); !has || err != nil {
 			return bad
 		}
-		return created{last: last}
+		return r
 	}
-	if len(list) < 3 {
+	if len(list) < 4 {
 		return bad
 	}
-	first, _ := list[1].ToString()
-	top, _ := list[2].ToString()
-	end, ok := parseID(top)
-	if !ok {
+	end, has := id(2)
+	if !has {
 		return bad
 	}
-	r = created{made: true, front: end.Succ()}
-	if first != "" {
-		if r.front, ok = parseID(first); !ok {
-			return bad
-		}
-	} else if end.IsZero() {
-		r.front = end
+	r.made = true
+	if r.front, has = id(1); !has && !end.IsZero() {
+		r.front = end.Succ()
+	}
+	if err != nil {
+		return bad
 	}
 	return r
+}
+
+// begins is where a post begins in a group that was found or made. What XDEL
+// has deleted before that is not missed by us.
+func (p *post) begins(r *created) {
+	p.last, p.own, p.deleted = r.last, driver.Seq{}, r.del
 }
 
 // join gives a post to its lane. It is called with mu held.

@@ -46,9 +46,6 @@ const (
 	// It is what a nacked or returned message of one member waits at most for
 	// another one.
 	passEvery = 900 * time.Millisecond
-	// checkEvery is how often a shard with more than is read at once is looked
-	// at for entries that were trimmed unread.
-	checkEvery = 100 * time.Millisecond
 )
 
 // wake ends whatever wait the lane is in.
@@ -206,6 +203,9 @@ func (l *groupLane) read(ctx context.Context) error {
 		return l.await(ctx)
 	}
 	check := l.unchecked(posts)
+	// What was full has more: there is no need to wait, and what does not wait
+	// is read in one breath with the look at holes.
+	wait = wait && !posts[0].full
 	block := time.Duration(0)
 	l.m.mu.Lock()
 	wait = wait && l.m.wanted
@@ -224,11 +224,7 @@ func (l *groupLane) read(ctx context.Context) error {
 		within = block + deadAfter
 	}
 	answers, err := l.w.do(ctx, within, func(b rueidis.Builder) []rueidis.Completed {
-		cmds := make([]rueidis.Completed, 0, len(check)+1)
-		for _, p := range check {
-			cmds = append(cmds, passMissed.build(b, p.key, l.m.conf.Group))
-		}
-		return append(cmds, l.readCommand(b, posts, count, block))
+		return l.commands(b, check, l.readCommand(b, posts, count, block), wait)
 	})
 	l.m.mu.Lock()
 	l.until = time.Time{}
@@ -237,12 +233,15 @@ func (l *groupLane) read(ctx context.Context) error {
 		return err
 	}
 	l.ended = time.Now()
-	var found []parcel
-	for i, p := range check {
+	for _, p := range check {
 		p.checked = began
-		found = append(found, l.missed(p, answers[i])...)
 	}
-	if err := answers[len(check)].err(); err != nil {
+	seen, reply, err := l.answers(answers, len(check) > 0, wait)
+	if err != nil {
+		return err
+	}
+	found := l.holes(check, seen)
+	if err := reply.err(); err != nil {
 		l.m.mu.Lock()
 		l.put(found)
 		l.m.mu.Unlock()
@@ -251,7 +250,7 @@ func (l *groupLane) read(ctx context.Context) error {
 		}
 		return l.refused(posts, err)
 	}
-	return l.took(posts, count, answers[len(check)], found)
+	return l.took(posts, count, reply, found)
 }
 
 // plan says which posts to read, how many messages from each, and whether to
@@ -295,43 +294,6 @@ func (l *groupLane) readCommand(b rueidis.Builder, posts []*post, count int, blo
 	return c.Streams().Key(keys...).Id(ids...).Build()
 }
 
-// unchecked are the posts to be looked at for entries that were trimmed before
-// the group has read them: those that have had more than was read, and all
-// where nobody was waiting at the server for a while. An entry that comes while
-// a member waits is delivered before it can be trimmed.
-func (l *groupLane) unchecked(posts []*post) (check []*post) {
-	if l.blind {
-		return nil
-	}
-	now := time.Now()
-	every := max(checkEvery, time.Duration(len(posts))*time.Millisecond)
-	idle := now.Sub(l.ended) > every
-	for _, p := range posts {
-		if (p.full || idle) && now.Sub(p.checked) > every {
-			check = append(check, p)
-		}
-	}
-	return check
-}
-
-// missed reads the answer of passMissed.
-func (l *groupLane) missed(p *post, a value) []parcel {
-	ids, err := a.texts()
-	if r, ok := answer(err); ok && !isNoGroup(err) && !l.blind {
-		l.blind = true
-		l.m.c.log.Warn(l.m.c.where() + ": entries that were trimmed before group " + l.m.conf.Group + " has read them will not be noticed: " + rest(r))
-	}
-	if err != nil || len(ids) != 2 {
-		return nil
-	}
-	from, ok1 := parseID(ids[0])
-	to, ok2 := parseID(ids[1])
-	if !ok1 || !ok2 {
-		return nil
-	}
-	return []parcel{{gap: &driver.GapError{Shard: p.shard, From: from.Succ(), To: to.Succ(), Cause: driver.GapTrimmed}}}
-}
-
 // took delivers the answer of a read, behind what was found before it.
 func (l *groupLane) took(posts []*post, count int, reply value, found []parcel) error {
 	m := l.m
@@ -356,7 +318,11 @@ func (l *groupLane) took(posts []*post, count int, reply value, found []parcel) 
 		if err != nil {
 			return err
 		}
-		p.full = b.Len() >= count
+		came := b.Len() + len(gone)
+		if gap := p.passed(b.ids, came < count); gap != nil {
+			found = append(found, parcel{gap: gap})
+		}
+		p.full = came >= count
 		l.more = l.more || p.full
 		for _, id := range gone {
 			found = append(found, parcel{gap: &driver.GapError{Shard: p.shard, From: id, To: id.Succ(), Cause: driver.GapTrimmed}})
@@ -377,8 +343,9 @@ func (l *groupLane) took(posts []*post, count int, reply value, found []parcel) 
 		if b.Len() == 0 {
 			return nil
 		}
-		if last := b.ids[b.Len()-1]; p.last.Less(last) {
-			p.last = last
+		p.own = b.ids[b.Len()-1]
+		if p.last.Less(p.own) {
+			p.last = p.own
 		}
 		found = append(found, parcel{d: p.hold(b, now)})
 		return nil

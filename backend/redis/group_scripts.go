@@ -25,9 +25,10 @@ end
 `
 
 	// createGroup makes the group ARGV[1] at ARGV[2] (0, $ or an id) where it
-	// does not exist. It answers {1, first id or '', last id} where it has made
-	// it and {0, last delivered id} where it was there, and the error "no such
-	// key" where there is no stream: it never makes one.
+	// does not exist. It answers {1, first id or '', last id, deleted id} where
+	// it has made it and {0, last delivered id, deleted id} where it was there,
+	// deleted being the highest that XDEL has deleted, or ''; and the error "no
+	// such key" where there is no stream: it never makes one.
 	createGroup script = luaMap + `
 local s = redis.pcall('XINFO', 'STREAM', KEYS[1])
 if s.err then return s end
@@ -39,21 +40,33 @@ if s['entries-added'] and (ARGV[2] == '0' or ARGV[2] == '$') then
   create[6], create[7] = 'ENTRIESREAD', string.format('%.0f', read)
 end
 local made = redis.pcall(unpack(create))
-if not made.err then return {1, s['first-entry'] and s['first-entry'][1] or '', s['last-generated-id']} end
+if not made.err then return {1, s['first-entry'] and s['first-entry'][1] or '', s['last-generated-id'], s['max-deleted-entry-id'] or ''} end
 if not made.err:find('BUSYGROUP', 1, true) then return made end
 for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   g = map(g)
-  if g['name'] == ARGV[1] then return {0, g['last-delivered-id']} end
+  if g['name'] == ARGV[1] then return {0, g['last-delivered-id'], s['max-deleted-entry-id'] or ''} end
 end
 return made`
 
-	// passMissed answers {from, to}, the ids between which entries were trimmed
-	// that the group ARGV[1] had not delivered (both themselves excluded and
-	// included), and moves the group behind them, so that nobody is told twice.
-	// It answers nil where nothing is missing or where that cannot be known:
-	// before Redis 7.0, and where Redis has lost count, as it does when XDEL has
-	// deleted entries ahead of the group.
-	passMissed script = luaMap + `
+	// passHoles is what goes to the server right before a read of the group
+	// ARGV[1], for all keys of the read at once: it looks for entries ahead of
+	// the group that do not exist any more. ARGV[2], … are for each key the id
+	// that the caller knows to have been delivered by itself, or ''. It answers
+	// a list of {number of the key from 1, last delivered id, end of the gap or
+	// '', highest id that XDEL has deleted ahead of the group or '', how many
+	// entries were ever added behind the last delivered one, how many of these
+	// do not exist}; the counts are −1 where Redis does not know them.
+	//
+	// A gap ends with its end included. The group is moved behind it, with its
+	// count of entries put right, which Redis lets slip when it reads across a
+	// hole. It is not moved where XDEL has deleted entries further ahead, since
+	// the count is lost then, and the read that follows passes on.
+	//
+	// Most of the time two commands are enough: where less is to come than there
+	// is, an entry that was delivered is still there, and so is all behind it,
+	// as trimming goes from the front; and then XDEL has deleted nothing ahead,
+	// or Redis would not say how much is to come.
+	passHoles script = luaMap + `
 local function before(id)
   local function less1(n)
     local i = #n
@@ -65,26 +78,56 @@ local function before(id)
   if l ~= '0' then return h .. '-' .. less1(l) end
   return less1(h) .. '-18446744073709551615'
 end
-local s = redis.pcall('XINFO', 'STREAM', KEYS[1])
-if s.err then return false end
-s = map(s)
-if not s['entries-added'] then return false end
-local removed = s['entries-added'] - s['length']
-if removed == 0 then return false end
-for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-  g = map(g)
-  if g['name'] == ARGV[1] then
-    local last = g['last-delivered-id']
-    if not g['entries-read'] or g['entries-read'] >= removed then return false end
-    if less(last, s['max-deleted-entry-id']) then return false end
-    local to = s['last-generated-id']
-    if s['first-entry'] then to = before(s['first-entry'][1]) end
-    if not less(last, to) then return false end
-    redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], to, 'ENTRIESREAD', string.format('%.0f', removed))
-    return {last, to}
+local function look(key, g, length, own)
+  local s = map(redis.call('XINFO', 'STREAM', key))
+  local added, del = s['entries-added'], s['max-deleted-entry-id']
+  local last, top, read = g['last-delivered-id'], s['last-generated-id'], g['entries-read']
+  if not added or not less(last, top) then return end
+  local due, missing, to, count = -1, -1
+  if read then due = added - read end
+  local first = s['first-entry'] and s['first-entry'][1]
+  if not first or not less(last, s['last-entry'][1]) then
+    if due > 0 or not read and last ~= '0-0' then to, count = top, added end
+  elseif less(last, first) and added > length then
+    if read then missing = due - length end
+    local mine = not read and (own == last or #redis.call('XPENDING', key, ARGV[1], last, last, 1) > 0)
+    if missing > 0 and less(del, first) or mine then
+      to = before(first)
+      if less(del, first) then count = added - length end
+    elseif missing > 1 then
+      to = del
+    end
+  end
+  if to and not less(last, to) then to = nil end
+  if to and count then redis.call('XGROUP', 'SETID', key, ARGV[1], to, 'ENTRIESREAD', string.format('%.0f', count)) end
+  if not less(last, del) then del = '' end
+  if to or del ~= '' then return {last, to or '', del, due, missing} end
+end
+local found = {}
+for i, key in ipairs(KEYS) do
+  local groups = redis.pcall('XINFO', 'GROUPS', key)
+  if groups.err then
+    if not groups.err:find('no such key', 1, true) and not groups.err:find('WRONGTYPE', 1, true) then return groups end
+    groups = {}
+  end
+  for _, g in ipairs(groups) do
+    if g[2] == ARGV[1] then
+      g = map(g)
+      if g['entries-read'] == nil then return found end -- before 7.0 nobody counts
+      local length = redis.call('XLEN', key)
+      local lag = g['lag']
+      if not lag or lag >= length and (lag > 0 or not g['entries-read']) then
+        local hole = look(key, g, length, ARGV[i + 1])
+        if hole then
+          table.insert(hole, 1, i)
+          found[#found + 1] = hole
+        end
+      end
+      break
+    end
   end
 end
-return false`
+return found`
 
 	// keepOwn gives the entries ARGV[5], … an idle time of ARGV[3] milliseconds
 	// and, where ARGV[4] is not empty, that number of deliveries, as far as they

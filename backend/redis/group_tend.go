@@ -82,7 +82,7 @@ func (m *member) findShards(ctx context.Context) {
 		m.mu.Lock()
 		for i, p := range fresh {
 			if r := results[i]; r.err == nil && !m.isClosing() {
-				p.last = r.last
+				p.begins(&r)
 				m.layouts[stream].shards = append(m.layouts[stream].shards, p.shard.Index)
 				m.join(p)
 			}
@@ -246,11 +246,13 @@ func (l *groupLane) mend(ctx context.Context, posts []*post) (mended bool, err e
 		case r.made:
 			mended = true
 			l.put([]parcel{{gap: &driver.GapError{Shard: p.shard, From: p.last.Succ(), To: r.front, Cause: driver.GapRecreated}}})
-			p.away, p.last = false, driver.Seq{}
+			p.away = false
+			p.begins(&r)
 			p.forget()
 		case p.away || r.last.Less(p.last): // another member has made it
 			mended = true
-			p.away, p.last = false, r.last
+			p.away = false
+			p.begins(&r)
 			p.forget()
 		}
 	}

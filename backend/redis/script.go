@@ -6,13 +6,18 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// A script is Lua that a server runs at one moment, with one key. It is sent
+// A script is Lua that a server runs at one moment. It is sent
 // with each call: it needs no cache at the server then, which would be empty
 // after a fail-over, and costs some microseconds.
 type script string
 
 func (s script) build(b rueidis.Builder, key string, args ...string) rueidis.Completed {
-	return b.Eval().Script(string(s)).Numkeys(1).Key(key).Arg(args...).Build()
+	return s.buildFor(b, []string{key}, args...)
+}
+
+// buildFor is build for several keys, of one slot.
+func (s script) buildFor(b rueidis.Builder, keys []string, args ...string) rueidis.Completed {
+	return b.Eval().Script(string(s)).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()
 }
 
 // askAll is ask for any number of commands, askAtOnce of them together. Where
