@@ -86,7 +86,7 @@ func (s *session) claim(ctx context.Context, at []Position) (Checkpoint, error) 
 			s.failed = err
 		}
 		if s.tx != nil {
-			s.tx.cut()
+			s.tx.cutShort(errUnitOver)
 		}
 		// Only the text goes through the driver, so that nothing on the way
 		// takes it for a failure of its own and tries again.
@@ -113,14 +113,15 @@ func (s *session) leave(ctx context.Context, shards []Shard, lost bool) {
 	s.mu.Lock()
 	tx := s.tx
 	s.mu.Unlock()
-	if tx != nil && tx.started.Load() {
-		tx.leaving.Store(true)
-		tx.cut()
-		if !lost && !tx.wait(ctx, s.c.cfg.RevokeTimeout) || lost {
-			tx.revoked.Store(true)
-		}
+	over := true
+	if tx != nil {
+		tx.cutShort(errUnitOver)
+		over = !lost && tx.wait(ctx, s.c.cfg.RevokeTimeout)
 	}
 	s.mu.Lock()
+	if !over {
+		tx.revoked = true
+	}
 	for _, sh := range shards {
 		delete(s.at, sh)
 	}
@@ -132,32 +133,43 @@ func (s *session) leave(ctx context.Context, shards []Shard, lost bool) {
 
 // passed takes note of a batch without messages, which only moves its shard.
 // The loop calls it through Consumer.next.
-func (s *session) passed(b *Batch) { s.tx.parts = append(s.tx.parts, b) }
+func (s *session) passed(b *Batch) { s.tx.pass(b) }
 
 // begin waits for a message and opens a unit for it. At the end of a bounded
 // input the unit has none, and what it has moved is committed all the same; it
 // is nil where nothing has.
 func (s *session) begin(ctx context.Context) (*Tx, error) {
-	tx := &Tx{s: s, loop: ctx, resumed: s.t.resumed, over: make(chan struct{})}
-	s.mu.Lock()
-	s.tx = tx
-	s.mu.Unlock()
-	err := tx.first(ctx)
-	if err == nil && tx.cur == nil && len(tx.moves()) == 0 {
-		tx.end()
-		return nil, nil
-	}
-	if err == nil {
-		tx.d, err = s.o.Begin(ctx)
-	}
-	if err != nil {
+	for {
+		tx := newTx(s, ctx)
+		// A shard that leaves from here on waits for the unit, and nothing of
+		// one that left before is taken any more: its window is closed first.
+		s.mu.Lock()
+		s.tx = tx
+		s.mu.Unlock()
+		err := tx.await()
+		if tx.cur == nil && err == nil {
+			tx.dry = true
+			if s.c.isClosed() && !s.t.isClosed() {
+				err = &Error{Op: "begin a unit", Kind: ErrClosed, Err: errors.New("the input's consumer was closed")}
+			} else if moves, _ := tx.moves(); len(moves) == 0 {
+				tx.end()
+				return nil, nil
+			}
+		}
+		if err == nil {
+			tx.d, err = s.o.Begin(ctx)
+		}
+		if err == nil {
+			tx.start()
+			return tx, nil
+		}
 		tx.close()
 		tx.giveBack()
 		tx.end()
-		return nil, err
+		if !errors.Is(err, errUnitOver) { // a shard has left, and waits no longer
+			return nil, err
+		}
 	}
-	tx.start()
-	return tx, nil
 }
 
 // note tells the input's group, at most once a second, how far the output has

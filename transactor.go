@@ -88,10 +88,18 @@ func (s *Streamer) Transactor(ctx context.Context, c TransactorConfig) (*Transac
 	if err := s.own(t); err != nil {
 		return nil, err
 	}
-	var err error
-	if t.s, err = t.open(ctx); err != nil {
+	open, err := t.open(ctx)
+	if err != nil {
 		s.disown(t)
 		return nil, wrap(op, Shard{}, err)
+	}
+	t.mu.Lock()
+	t.s = open
+	closed := t.closed
+	t.mu.Unlock()
+	if closed { // with the Streamer, which did not see the session
+		t.drop()
+		return nil, &Error{Op: op, Kind: ErrClosed}
 	}
 	return t, nil
 }
@@ -295,15 +303,12 @@ func (t *Transactor) isClosed() bool {
 // it. It is idempotent.
 func (t *Transactor) Close(ctx context.Context) error {
 	t.mu.Lock()
-	closed, looping, left := t.closed, t.looping, t.left
+	looping, left := t.looping, t.left
 	t.closed = true
 	if looping {
 		t.end()
 	}
 	t.mu.Unlock()
-	if closed {
-		return nil
-	}
 	t.to.disown(t)
 	if looping {
 		select {

@@ -16,9 +16,13 @@ type Tx struct {
 	s       *session
 	d       driver.Tx
 	loop    context.Context // of the loop over units
-	due     context.Context // ends when the unit's time is up, with errUnitOver
-	stop    func()          // of due
+	due     context.Context // ends when the unit's time is up or a shard leaves, with errUnitOver
+	timer   *time.Timer     // nil before the unit begins
+	stop    func() bool     // looking at due
 	resumed bool
+
+	// cutShort ends due. Any goroutine may call it.
+	cutShort context.CancelCauseFunc
 
 	parts    []*Batch // of the input, in order: what the unit has taken
 	cur      *Batch   // the view in hand, of which messages from start on are not taken
@@ -30,15 +34,20 @@ type Tx struct {
 	early   bool // the loop over messages was left without End
 	dry     bool // there is no more for this unit
 
-	started atomic.Bool           // it has messages: a shard that leaves waits for it
 	closed  atomic.Bool           // the body has ended
-	leaving atomic.Bool           // a shard goes to another member
-	revoked atomic.Bool           // it has gone
 	failed  atomic.Pointer[error] // the first failure of Send
+	revoked bool                  // a shard has gone to another member; under s.mu
 	over    chan struct{}         // closed when the unit is committed or aborted
 }
 
 var errUnitOver = errors.New("the unit's time is up")
+
+func newTx(s *session, loop context.Context) *Tx {
+	tx := &Tx{s: s, loop: loop, resumed: s.t.resumed, over: make(chan struct{})}
+	tx.due, tx.cutShort = context.WithCancelCause(loop)
+	tx.stop = context.AfterFunc(tx.due, func() { s.c.cut.Store(true) })
+	return tx
+}
 
 // Resumed reports whether the unit does not go on where the last one that the
 // loop has seen ended well: messages come again that were processed in a unit
@@ -112,11 +121,11 @@ func (tx *Tx) Send(r Record) error {
 // the unit ends.
 func (tx *Tx) more() bool {
 	tx.s.c.cut.Store(false) // before looking: what happens from here on cuts again
-	if tx.early || tx.last || tx.dry || tx.leaving.Load() || tx.due.Err() != nil || tx.s.claimed() != nil {
+	if tx.early || tx.last || tx.dry || tx.due.Err() != nil {
 		return false
 	}
 	if tx.cur == nil {
-		if err := tx.await(tx.due); err != nil || tx.cur == nil {
+		if err := tx.await(); err != nil || tx.cur == nil {
 			tx.dry = true
 			if err != nil && !errors.Is(err, errUnitOver) && tx.loop.Err() == nil {
 				tx.s.t.later = err
@@ -154,16 +163,29 @@ func (tx *Tx) take(i int32) {
 	tx.parts = append(tx.parts, b)
 }
 
+// pass takes a batch without messages into the unit. Where the batch before it
+// of the same shard has none either, it takes its place: a unit may wait for
+// long while only such come.
+func (tx *Tx) pass(b *Batch) {
+	for i := len(tx.parts) - 1; i >= 0 && tx.parts[i].Len() == 0; i-- {
+		if tx.parts[i].w == b.w {
+			tx.parts[i] = b
+			return
+		}
+	}
+	tx.parts = append(tx.parts, b)
+}
+
 // await waits for a view with messages. It leaves none in hand at the end of a
 // bounded input.
-func (tx *Tx) await(ctx context.Context) error {
+func (tx *Tx) await() error {
 	s := tx.s
 	for {
 		if err := s.claimed(); err != nil {
 			return err
 		}
 		if len(s.ahead) == 0 {
-			b, err := s.c.next(ctx)
+			b, err := s.c.next(tx.due)
 			if b != nil {
 				b.pos = b.to // the consumer is done with it
 			} else if e := s.claimed(); e != nil {
@@ -178,7 +200,7 @@ func (tx *Tx) await(ctx context.Context) error {
 		case b.w.isClosed():
 			b.Release() // the shard has gone elsewhere
 		case b.Len() == 0:
-			tx.parts = append(tx.parts, b)
+			tx.pass(b)
 		default:
 			tx.cur = b
 			return nil
@@ -186,35 +208,9 @@ func (tx *Tx) await(ctx context.Context) error {
 	}
 }
 
-// first waits for the unit's first view. From then on a shard that leaves waits
-// for the unit; one that left just before is looked for behind that.
-func (tx *Tx) first(ctx context.Context) error {
-	for {
-		err := tx.await(ctx)
-		tx.started.Store(true)
-		if tx.cur == nil {
-			tx.dry = true
-			return err
-		}
-		if !tx.cur.w.isClosed() {
-			return nil
-		}
-		tx.cur.Release()
-		tx.started.Store(false)
-	}
-}
-
 // start begins the unit's time.
 func (tx *Tx) start() {
-	due, cancel := context.WithTimeoutCause(tx.loop, tx.s.t.cfg.CommitEvery, errUnitOver)
-	stop := context.AfterFunc(due, tx.cut)
-	tx.due, tx.stop = due, func() { stop(); cancel() }
-}
-
-// cut makes the loop over messages look around.
-func (tx *Tx) cut() {
-	tx.s.c.cut.Store(true)
-	signal(tx.s.c.queue.ready)
+	tx.timer = time.AfterFunc(tx.s.t.cfg.CommitEvery, func() { tx.cutShort(errUnitOver) })
 }
 
 // close says that the body has ended: what it has not taken comes next.
@@ -226,10 +222,15 @@ func (tx *Tx) close() {
 	}
 }
 
-// moves is how far the unit moves each shard.
-func (tx *Tx) moves() []driver.Move {
+// moves is how far the unit moves each shard. A unit of which a shard has gone
+// has none: it must not be committed without that shard, and the position that
+// a later claim of the shard finds is not where the unit began.
+func (tx *Tx) moves() ([]driver.Move, error) {
 	tx.s.mu.Lock()
 	defer tx.s.mu.Unlock()
+	if tx.revoked {
+		return nil, &Error{Op: "commit a unit", Kind: ErrAborted, Err: errors.New("a shard of it went to another member")}
+	}
 	var moves []driver.Move
 	of := map[Shard]int{}
 	for _, b := range tx.parts {
@@ -238,7 +239,7 @@ func (tx *Tx) moves() []driver.Move {
 		if !ok {
 			at, mine := tx.s.at[sh]
 			if !mine {
-				continue // it has left, and so the unit is not committed, or there were only holes
+				continue // it left before the unit began, and there were only holes
 			}
 			i = len(moves)
 			of[sh] = i
@@ -252,7 +253,7 @@ func (tx *Tx) moves() []driver.Move {
 			kept = append(kept, m)
 		}
 	}
-	return kept
+	return kept, nil
 }
 
 // finish commits the unit whose body has run to its end.
@@ -262,6 +263,10 @@ func (tx *Tx) finish() error {
 	// records would be committed without its move.
 	moves := tx.moves()
 	err := tx.refused()
+	var moves []driver.Move
+	if err == nil {
+		moves, err = tx.moves()
+	}
 	if err != nil {
 		return errors.Join(err, tx.abort())
 	}
@@ -312,8 +317,6 @@ func (tx *Tx) refused() error {
 		return invalid(op, "the loop over its messages was left early: call End to make a message its last")
 	case !tx.reading && !tx.dry:
 		return invalid(op, "its messages were not read: range over Messages or Batches")
-	case tx.revoked.Load():
-		return &Error{Op: op, Kind: ErrAborted, Err: errors.New("a shard of it went to another member")}
 	}
 	return nil
 }
@@ -342,9 +345,11 @@ func (tx *Tx) giveBack() {
 
 // end lets those go on who wait for the unit.
 func (tx *Tx) end() {
-	if tx.stop != nil {
-		tx.stop()
+	if tx.timer != nil {
+		tx.timer.Stop()
 	}
+	tx.stop()
+	tx.cutShort(nil)
 	tx.s.mu.Lock()
 	tx.s.tx = nil
 	tx.s.mu.Unlock()

@@ -1,0 +1,53 @@
+package seastreamer
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+type holesBatch struct{ driver.Batch }
+
+func (holesBatch) Shard() Shard { return Shard{Stream: "s"} }
+
+type quietOwner struct{ driver.Owner }
+
+func (quietOwner) Release(context.Context, []Shard) error { return nil }
+
+// A shard that is lost after the unit was looked at, and before its moves are
+// put together, must not leave a unit that is committed without the shard's
+// move: what was sent for its messages would be there, and be sent again. Nor
+// may the shard's next claim give the unit another beginning.
+func TestAUnitIsNotCommittedWithoutAShardThatIsLost(t *testing.T) {
+	sh := Shard{Stream: "s"}
+	s := &session{t: &Transactor{}, c: &Consumer{}, o: quietOwner{}, at: map[Shard]Seq{sh: driver.SeqOf(5)}}
+	tx := newTx(s, t.Context())
+	s.tx = tx
+	tx.parts = []*Batch{{d: holesBatch{}, to: 3, next: driver.SeqOf(8)}}
+	if moves, err := tx.moves(); err != nil || len(moves) != 1 {
+		t.Fatalf("the unit moves %v (%v)", moves, err)
+	}
+	s.leave(t.Context(), []Shard{sh}, true)
+	for range 2 {
+		if moves, err := tx.moves(); !errors.Is(err, ErrAborted) {
+			t.Errorf("the unit moves %v (%v), want an error that is ErrAborted", moves, err)
+		}
+		s.at[sh] = driver.SeqOf(6)
+	}
+}
+
+// While nothing but batches without messages comes, a unit keeps the newest of
+// each shard.
+func TestAUnitKeepsOneBatchWithoutMessages(t *testing.T) {
+	tx := newTx(&session{t: &Transactor{}, c: &Consumer{}}, t.Context())
+	a, b := new(window), new(window)
+	for i := range uint64(100) {
+		tx.pass(&Batch{w: a, next: driver.SeqOf(i)})
+		tx.pass(&Batch{w: b, next: driver.SeqOf(i)})
+	}
+	if len(tx.parts) != 2 || tx.parts[0].next != driver.SeqOf(99) || tx.parts[1].next != driver.SeqOf(99) {
+		t.Errorf("the unit keeps %d batches", len(tx.parts))
+	}
+}
