@@ -35,7 +35,7 @@ type named struct {
 	held    int    // bytes taken and not settled
 	taken   uint64 // the highest ID taken
 	written uint64 // the highest ID that is written for certain
-	pending int    // records taken and not settled
+	told    uint64 // the highest ID of which it was told what became of it
 	changed chan struct{}
 	failed  error // what ended it: nothing is taken any more
 	closing bool
@@ -61,7 +61,7 @@ func openNamed(ctx context.Context, s *Streamer, c ProducerConfig) (*named, erro
 	if err != nil {
 		return nil, err
 	}
-	p.taken, p.written = last, last
+	p.taken, p.written, p.told = last, last, last
 	p.life, p.end = context.WithCancel(context.Background())
 	p.running.Add(1)
 	go p.run()
@@ -107,7 +107,6 @@ func (p *named) Produce(ctx context.Context, rec driver.Record, done func(Receip
 		case p.held == 0 || p.held+size <= p.room:
 			p.taken = rec.ID
 			p.held += size
-			p.pending++
 			p.queue = append(p.queue, sending{rec, done, size})
 			p.mu.Unlock()
 			signal(p.wake)
@@ -245,6 +244,16 @@ func (p *named) sleep(d time.Duration) bool {
 
 // settle tells what became of records.
 func (p *named) settle(unit []sending, err error) {
+	if len(unit) == 0 {
+		return
+	}
+	last := unit[len(unit)-1].rec.ID
+	if err == nil {
+		// Before anybody is told: who sends it again then has sent what is written.
+		p.mu.Lock()
+		p.written = last
+		p.mu.Unlock()
+	}
 	bytes := 0
 	for _, r := range unit {
 		bytes += r.size
@@ -252,11 +261,8 @@ func (p *named) settle(unit []sending, err error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.told = last
 	p.held -= bytes
-	p.pending -= len(unit)
-	if n := len(unit); n > 0 && err == nil {
-		p.written = unit[n-1].rec.ID
-	}
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
@@ -286,7 +292,7 @@ func (p *named) unknown() error {
 func (p *named) Flush(ctx context.Context) error {
 	p.mu.Lock()
 	upTo := p.taken
-	for p.pending > 0 && p.written < upTo && p.failed == nil {
+	for p.told < upTo {
 		changed := p.changed
 		p.mu.Unlock()
 		select {
