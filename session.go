@@ -151,7 +151,9 @@ func (s *session) begin(ctx context.Context) (*Tx, error) {
 			tx.dry = true
 			if s.c.isClosed() && !s.t.isClosed() {
 				err = &Error{Op: "begin a unit", Kind: ErrClosed, Err: errors.New("the input's consumer was closed")}
-			} else if moves, _ := tx.moves(); len(moves) == 0 {
+			} else if moves, gone := tx.moves(); gone != nil {
+				err = gone
+			} else if len(moves) == 0 {
 				tx.end()
 				return nil, nil
 			}

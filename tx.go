@@ -258,10 +258,6 @@ func (tx *Tx) moves() ([]driver.Move, error) {
 
 // finish commits the unit whose body has run to its end.
 func (tx *Tx) finish() error {
-	// The moves first: a shard that is lost marks the unit before its position
-	// goes. Were it looked for before, it could be lost between the two, and its
-	// records would be committed without its move.
-	moves := tx.moves()
 	err := tx.refused()
 	var moves []driver.Move
 	if err == nil {
