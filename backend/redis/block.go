@@ -329,19 +329,14 @@ func (w *waiter) cut() {
 // close ends the connection. The waiter may be used again.
 func (w *waiter) close() { w.cut() }
 
-// background runs f in a goroutine that Close waits for, or at once when Close
-// has begun.
+// background runs f in a goroutine that Close waits for, unless that has begun.
+// It does not wait for f: the caller may hold locks that f takes.
 func (c *client) background(f func()) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.closed {
-		c.mu.Unlock()
-		f()
+		go f()
 		return
 	}
-	c.work.Add(1)
-	c.mu.Unlock()
-	go func() {
-		defer c.work.Done()
-		f()
-	}()
+	c.work.Go(f)
 }
