@@ -46,6 +46,7 @@ type copier struct {
 	claims   claims
 	tally    tally
 	stopping atomic.Bool
+	refused  ss.Message // by DST, last
 }
 
 func newCopier(o *Options, p *pair) *copier {
@@ -216,6 +217,14 @@ func (c *copier) record(m ss.Message, headers []ss.Header) (ss.Record, []ss.Head
 	return r, headers
 }
 
+// about is an error that ends the copy, with the message that DST refused.
+func (c *copier) about(err error) error {
+	if !errors.Is(err, ss.ErrTooLarge) || c.refused == (ss.Message{}) {
+		return err
+	}
+	return fmt.Errorf("message %v %v: %w", c.refused.Shard(), c.refused.Seq(), err)
+}
+
 // size is what a record counts as.
 func size(m ss.Message) int { return len(m.Key()) + len(m.Value()) }
 
@@ -233,6 +242,8 @@ func describe(err error, o *Options) error {
 		e.Code, e.Hint = exit.NotFound, "--on-gap warn goes on behind what is missing"
 	case errors.Is(err, ss.ErrLost):
 		e.Code, e.Hint = exit.NotFound, "another --name begins anew, with --from where it should"
+	case errors.Is(err, ss.ErrTooLarge):
+		e.Hint = "raise the limit of DST: the same command goes on with this message"
 	case errors.Is(err, errors.ErrUnsupported) && o.Delivery == "exactly":
 		e.Code, e.Hint = exit.Usage, "--delivery at-least copies this pair, with repeats after a fault"
 	case errors.Is(err, ss.ErrNotFound) && e.Hint == "":

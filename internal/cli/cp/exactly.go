@@ -30,7 +30,7 @@ func (c *copier) exactly(ctx context.Context) error {
 		case errors.Is(err, errEnough):
 			return nil
 		default:
-			return err
+			return c.about(err)
 		}
 	}
 	return nil
@@ -45,6 +45,7 @@ func (c *copier) copy(tx *ss.Tx) {
 		var r ss.Record
 		r, u.headers = c.record(m, u.headers)
 		if tx.Send(r) != nil {
+			c.refused = m
 			return
 		}
 		u.messages++

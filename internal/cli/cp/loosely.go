@@ -175,7 +175,14 @@ func (l *loose) begin() {
 // pump reads and sends.
 func (r *sess) pump(ctx context.Context) error {
 	l := r.l
-	atMost := l.o.Delivery == "at-most"
+	sending, atMost := ctx, l.o.Delivery == "at-most"
+	if atMost {
+		// What is noted as copied is sent, also after a signal.
+		ends, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+		defer giveUp()
+		defer context.AfterFunc(ctx, func() { time.AfterFunc(drainTime, giveUp) })()
+		sending = ends
+	}
 	for b, err := range r.in.Batches(ctx) {
 		if err != nil {
 			if ctx.Err() != nil && !r.failed.Load() {
@@ -200,7 +207,12 @@ func (r *sess) pump(ctx context.Context) error {
 			var rec ss.Record
 			rec, f.headers = l.record(m, f.headers)
 			f.bytes += int64(size(m))
-			if err := r.out.Enqueue(ctx, rec, f.done); err != nil {
+			if err := r.out.Enqueue(sending, rec, f.done); err != nil {
+				l.refused = m
+				if err = l.about(err); atMost && errors.Is(err, ss.ErrTooLarge) {
+					f.done(ss.Receipt{}, err) // the messages behind it are noted as copied, too
+					continue
+				}
 				if ctx.Err() != nil && !r.failed.Load() {
 					return nil // a signal: what was not taken comes at the next run
 				}
