@@ -15,16 +15,17 @@ type progress struct {
 	at     map[driver.Shard]driver.Seq // where the input's shards stand
 	listed map[driver.Shard]bool       // the shards that have a position
 	owners map[driver.Shard]*owner     // who may move them
-	sole   *owner                      // who has the whole name, unless it is shared
+	claims uint64                      // owners that have claimed, which numbers them
+	fence  uint64                      // owners of a lower number have lost the name
 }
 
 // owner is one owner of a name. All owners of a store exclude each other for
 // as long as a call takes: nothing here waits.
 type owner struct {
-	d       *client
-	c       driver.OwnerConfig
-	closed  bool // the rest under the store's units lock
-	claimed bool
+	d      *client
+	c      driver.OwnerConfig
+	closed bool   // the rest under the store's units lock
+	number uint64 // zero before the first claim
 }
 
 // Owner opens an owner of a name. Progress lives as long as the store.
@@ -73,15 +74,15 @@ func (o *owner) Claim(ctx context.Context, at []driver.Position) ([]driver.Posit
 		}
 	}
 	switch {
-	case o.c.Shared:
-		p.sole = nil
-	case !o.claimed:
-		p.sole = o
-		clear(p.owners)
-	case p.sole != o:
+	case o.number == 0:
+		p.claims++
+		o.number = p.claims
+		if !o.c.Shared {
+			p.fence = o.number
+		}
+	case o.number < p.fence:
 		return nil, driver.Errorf(driver.ErrFenced, op, "another owner of %s has claimed since", o.c.Name)
 	}
-	o.claimed = true
 	got := make([]driver.Position, len(at))
 	for i, a := range at {
 		if _, ok := p.at[a.Shard]; !ok {
@@ -164,7 +165,7 @@ func (u *unit) Commit(ctx context.Context, moves []driver.Move) error {
 	}
 	u.ended = true
 	p := o.progress()
-	if !o.c.Shared && p.sole != o {
+	if o.number < p.fence {
 		return driver.Errorf(driver.ErrFenced, op, "another owner of %s has claimed since", o.c.Name)
 	}
 	for _, m := range moves {
