@@ -46,16 +46,12 @@ func (o *owner) call(ctx context.Context, head, body []byte) (said ownerAnswer, 
 			o.hangUp()
 			return said, maybe, o.c.failure("", driver.Shard{}, err)
 		}
-		switch word, rest, _ := strings.Cut(said.refused, " "); word {
+		switch word, _, _ := strings.Cut(said.refused, " "); word {
 		case "MOVED":
 			if o.hangUp(); !o.cluster {
 				return said, false, nil
 			}
-			_, addr, _ := cutWord(rest)
-			if strings.HasPrefix(addr, ":") { // the host is the one that was asked
-				addr = hostOf(o.addr) + addr
-			}
-			o.addr = addr
+			o.addr, _ = refusal(said.refused).redirects(word, o.addr)
 		case "READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN":
 			o.hangUp() // another node may do it by now
 			o.addr = ""

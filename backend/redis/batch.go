@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"time"
 
 	"github.com/seastreamer/seastreamer/driver"
@@ -28,7 +29,7 @@ type batch struct {
 // An extent is a piece of a reply. Nothing begins at 0, which is none.
 type extent struct{ from, to uint32 }
 
-func extentOf(from, to int) extent { return extent{uint32(from), uint32(to)} } //nolint:gosec // see maxAnswers
+func extentOf(from, to int) extent { return extent{uint32(from), uint32(to)} } //nolint:gosec // newBatch looks
 
 func (s extent) size() int { return int(s.to - s.from) }
 
@@ -49,6 +50,9 @@ func newBatch(o *Options, shard driver.Shard, entries value) (b *batch, gone []d
 	kind, n, at := head(entries, 0)
 	if kind != '*' {
 		return nil, nil, entries.not("list of entries")
+	}
+	if uint64(len(entries)) > math.MaxUint32 { // see extent
+		return nil, nil, errTooMuch
 	}
 	n = min(max(n, 0), len(entries)/len("*-1\r\n"))
 	b = &batch{o: o, shard: shard, reply: entries, ids: make([]driver.Seq, 0, n), values: make([]extent, 0, n)}
@@ -182,7 +186,7 @@ func (b *batch) Len() int             { return len(b.ids) }
 func (b *batch) Seq(i int) driver.Seq { return b.ids[i] }
 func (b *batch) Bytes() int           { return b.bytes }
 
-// Release does nothing: the garbage collector finds what rueidis allocated.
+// Release does nothing: the garbage collector finds the reply, which nobody else uses.
 func (b *batch) Release() {}
 
 func (b *batch) Time(i int) time.Time {

@@ -201,27 +201,27 @@ func (d *dedicated) ask(ctx context.Context, cmds []byte, n int, within time.Dur
 
 func isRedirect(err error) bool {
 	r, _ := answer(err)
-	_, moved := r.redirects("MOVED")
-	_, ask := r.redirects("ASK")
+	_, moved := r.redirects("MOVED", "")
+	_, ask := r.redirects("ASK", "")
 	return moved || ask
 }
 
 // redirected follows a redirection, if err is one: the next command goes to
 // the node that it names.
 func (w *waiter) redirected(err error) bool {
+	w.mu.Lock()
+	asked := ""
+	if w.conn != nil {
+		asked = w.conn.addr
+	}
+	w.mu.Unlock()
 	r, _ := answer(err)
-	if addr, ok := r.redirects("MOVED"); ok {
+	if addr, ok := r.redirects("MOVED", asked); ok {
 		w.addr, w.asking = addr, false
-	} else if addr, ok := r.redirects("ASK"); ok {
+	} else if addr, ok := r.redirects("ASK", asked); ok {
 		w.addr, w.asking = addr, true
 	} else {
 		return false
-	}
-	w.mu.Lock()
-	conn := w.conn
-	w.mu.Unlock()
-	if w.addr[0] == ':' && conn != nil { // the host is the one that was asked
-		w.addr = hostOf(conn.addr) + w.addr
 	}
 	w.cut()
 	return true

@@ -23,16 +23,17 @@ type freezer struct {
 	mu     sync.Mutex
 	open   []net.Conn
 	frozen chan struct{} // of the connections from now on
+	rate   int           // bytes a second to the client; zero is as many as there are
 	wg     sync.WaitGroup
 }
 
-func freezable(t *testing.T, to string) *freezer {
+func freezable(t *testing.T, to string, rate int) *freezer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &freezer{Listener: ln, frozen: make(chan struct{})}
+	f := &freezer{Listener: ln, frozen: make(chan struct{}), rate: rate}
 	f.wg.Go(func() {
 		for {
 			down, err := ln.Accept()
@@ -48,8 +49,8 @@ func freezable(t *testing.T, to string) *freezer {
 			f.open = append(f.open, down, up)
 			frozen := f.frozen
 			f.mu.Unlock()
-			f.wg.Go(func() { forward(up, down, frozen) })
-			f.wg.Go(func() { forward(down, up, frozen) })
+			f.wg.Go(func() { forward(up, down, frozen, 0) })
+			f.wg.Go(func() { forward(down, up, frozen, f.rate) })
 		}
 	})
 	t.Cleanup(func() {
@@ -65,8 +66,8 @@ func freezable(t *testing.T, to string) *freezer {
 	return f
 }
 
-func forward(to, from net.Conn, frozen chan struct{}) {
-	b := make([]byte, 32<<10)
+func forward(to, from net.Conn, frozen chan struct{}, rate int) {
+	b := make([]byte, 8<<10)
 	for {
 		n, err := from.Read(b)
 		select {
@@ -75,8 +76,12 @@ func forward(to, from net.Conn, frozen chan struct{}) {
 			return
 		default:
 		}
+		if rate > 0 {
+			time.Sleep(time.Duration(n) * time.Second / time.Duration(rate)) // what a slow line is
+		}
 		if _, werr := to.Write(b[:n]); err != nil || werr != nil {
 			to.Close()
+			from.Close()
 			return
 		}
 	}
@@ -99,7 +104,7 @@ func TestHalfOpen(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := redistest.ForTest(t, redistest.Options{})
-			f := freezable(t, s.Addr(1))
+			f := freezable(t, s.Addr(1), 0)
 			cl := open(t, "redis://"+f.Addr().String(), Options{RequestTimeout: request, ConnectTimeout: request})
 			s.Call(t, 1, "XADD", "s", "1-0", "msg", "x")
 			k, err := cl.Consumer(t.Context(), driver.ConsumerConfig{Streams: []string{"s"}, Group: c.group, Start: driver.Earliest, Events: allOf()})
@@ -154,6 +159,34 @@ func blockedClients(t *testing.T, s *redistest.Servers) int {
 	}
 	t.Fatal("INFO says nothing of clients")
 	return 0
+}
+
+// TestSlowLineOfAGroup: a member whose line is too slow for what it has asked
+// for asks for less, until it comes through.
+func TestSlowLineOfAGroup(t *testing.T) {
+	s := redistest.ForTest(t, redistest.Options{})
+	const n = 64
+	for i := range n {
+		s.Call(t, 1, "XADD", "s", strconv.Itoa(i+1)+"-0", "msg", strings.Repeat("x", 20_000))
+	}
+	f := freezable(t, s.Addr(1), 200_000)
+	c := open(t, "redis://"+f.Addr().String(), Options{RequestTimeout: time.Second})
+	k, err := c.Consumer(t.Context(), driver.ConsumerConfig{Streams: []string{"s"}, Group: "g", Start: driver.Earliest, Events: allOf()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close(t.Context()) //nolint:errcheck // the test is over
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	for got := 0; got < n; {
+		batches, err := k.Fetch(ctx, nil)
+		if err != nil && !errors.Is(err, driver.ErrUnavailable) {
+			t.Fatalf("after %d messages: %v", got, err)
+		}
+		for _, b := range batches {
+			got += b.Len()
+		}
+	}
 }
 
 // TestCloseUnderClose: the connections are being closed while a consumer is,

@@ -96,6 +96,9 @@ func (l *groupLane) run() {
 		if m.isClosing() || m.life.Err() != nil {
 			return
 		}
+		if tooMuch(err) {
+			l.most = max(l.most/4, 1)
+		}
 		l.tell(err)
 		l.rest()
 	}
@@ -172,7 +175,10 @@ func (l *groupLane) present() []*post {
 
 // room is how many messages a read may bring.
 func (l *groupLane) room() int {
-	if l.most = min(max(l.most, 64), mostMessages); l.size == 0 {
+	if l.most == 0 {
+		l.most = 64
+	}
+	if l.size == 0 {
 		return l.most
 	}
 	l.m.mu.Lock()

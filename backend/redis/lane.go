@@ -2,7 +2,6 @@ package redis
 
 import (
 	"errors"
-	"os"
 	"time"
 
 	"github.com/seastreamer/seastreamer/driver"
@@ -96,8 +95,8 @@ func (l *lane) run() {
 			l.err = nil
 		case !errors.Is(err, errWoken) && !m.isClosing():
 			l.err = err
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				l.most = max(l.most/4, 1) // the way may be too slow for so many
+			if tooMuch(err) {
+				l.most = max(l.most/4, 1)
 			}
 			m.notify()
 		}

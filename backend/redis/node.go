@@ -110,9 +110,9 @@ func (c *client) node(ctx context.Context, rc rueidis.Client, key, known string)
 		if !ok {
 			return addr, n, nil
 		}
-		if to, moved := r.redirects("MOVED"); moved {
+		if to, moved := r.redirects("MOVED", addr); moved {
 			addr = to
-		} else if _, ask := r.redirects("ASK"); ask {
+		} else if _, ask := r.redirects("ASK", addr); ask {
 			return addr, n, nil // the key is not there yet or not there any more: reading says more
 		} else {
 			last = err

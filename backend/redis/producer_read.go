@@ -353,13 +353,10 @@ func (l *link) learn(s *shard, why string) {
 // learnLocked takes a redirection to heart: "slot host:port". Under mu.
 func (l *link) learnLocked(s *shard, word, rest string) {
 	p := l.p
-	_, addr, _ := cutWord(rest)
+	addr, _ := refusal(word+" "+rest).redirects(word, l.addr)
 	if p.slots == nil || addr == "" {
 		p.stale = true
 		return
-	}
-	if addr[0] == ':' { // the host is the one that was asked
-		addr = hostOf(l.addr) + addr
 	}
 	s.redirect = true
 	s.next, s.askNext = p.newLink(addr), word == "ASK"

@@ -249,13 +249,16 @@ type refusal string
 func (r refusal) Error() string { return string(r) }
 
 // redirects is the node that has the slot, if that is what MOVED or ASK says.
-// The host may be missing: it is the one that was asked.
-func (r refusal) redirects(word string) (addr string, ok bool) {
+// The host may be missing: it is that of the node that was asked.
+func (r refusal) redirects(word, asked string) (addr string, ok bool) {
 	words := strings.Fields(string(r))
 	if len(words) != 3 || words[0] != word {
 		return "", false
 	}
 	addr = words[2]
+	if addr[0] == ':' && strings.LastIndexByte(addr, ':') == 0 {
+		return net.JoinHostPort(hostOf(asked), addr[1:]), true
+	}
 	if i := strings.LastIndexByte(addr, ':'); i >= 0 && strings.Contains(addr[:i], ":") && addr[0] != '[' {
 		addr = net.JoinHostPort(addr[:i], addr[i+1:]) // IPv6
 	}

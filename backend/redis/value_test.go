@@ -63,11 +63,11 @@ func TestRedirects(t *testing.T) {
 		{"ASK 3999 127.0.0.1:6381", "ASK", "127.0.0.1:6381"},
 		{"ASK 3999 127.0.0.1:6381", "MOVED", ""},
 		{"MOVED 3999 ::1:6381", "MOVED", "[::1]:6381"},
-		{"MOVED 3999 :6381", "MOVED", ":6381"},
+		{"MOVED 3999 :6381", "MOVED", "[::2]:6381"},
 		{"MOVED", "MOVED", ""},
 		{"", "MOVED", ""},
 	} {
-		if got, ok := refusal(c.said).redirects(c.word); got != c.want || ok != (c.want != "") {
+		if got, ok := refusal(c.said).redirects(c.word, "[::2]:7000"); got != c.want || ok != (c.want != "") {
 			t.Errorf("%q: got %q, %t", c.said, got, ok)
 		}
 	}
@@ -105,6 +105,18 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("at the end: got %v", err)
 		}
 		here.Close()
+	}
+}
+
+// TestAnswersTooLarge: what is too large is not taken for another protocol.
+func TestAnswersTooLarge(t *testing.T) {
+	defer func(most int) { maxAnswers = most }(maxAnswers)
+	maxAnswers = 32 << 10
+	here, there := net.Pipe()
+	defer here.Close()
+	go func() { defer there.Close(); _, _ = there.Write(resp(string(make([]byte, 100_000)))) }()
+	if _, err := newWire(here).answers(1); !tooMuch(err) || errors.Is(err, errProtocol) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"os"
 	"strconv"
 	"time"
 
@@ -84,8 +85,19 @@ func (c *client) introduce(w *wire, addr string, also [][]string) ([]value, erro
 }
 
 // maxAnswers bounds the answers to the commands of one round: so that a server
-// which never comes to an end does not take all memory.
-const maxAnswers = 1 << 30
+// which never comes to an end does not take all memory. It is changed by tests
+// only.
+var maxAnswers = 1 << 30
+
+// errTooMuch says that there is more in an answer than is taken at once. Who
+// asks for fewer entries may get them.
+var errTooMuch = errors.New("an answer is larger than a gigabyte")
+
+// tooMuch reports whether a read failed that has perhaps asked for too many
+// entries: more than can be taken, or than come over the line in time.
+func tooMuch(err error) bool {
+	return errors.Is(err, errTooMuch) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}
 
 // answers reads the replies to n commands, for which it waits, and nothing may
 // be left behind them. They are one piece of memory that nobody else has.
@@ -114,7 +126,7 @@ func (w *wire) answers(n int) ([]value, error) {
 		}
 		if len(buf) == cap(buf) {
 			if len(buf) >= maxAnswers {
-				return nil, errProtocol
+				return nil, errTooMuch
 			}
 			larger := make([]byte, len(buf), max(w.large, 2*len(buf)))
 			copy(larger, buf)
