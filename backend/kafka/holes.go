@@ -97,14 +97,37 @@ func keys(m map[driver.Shard]int64) []driver.Shard {
 }
 
 // probe fetches a little at each offset and says up to where there is nothing.
+//
+// A broker gives at least one batch, whatever its size, to the first shard of a
+// request that has any, and to the others none that does not fit into what was
+// asked for: theirs may come empty though there is a lot. So nothing is
+// concluded from an empty answer beside one that is not, and those shards are
+// asked again by themselves.
 func (m *consumer) probe(ctx context.Context, at map[driver.Shard]int64) map[driver.Shard]int64 {
+	moved := map[driver.Shard]int64{}
+	for len(at) > 0 {
+		to, open := m.probeOnce(ctx, at)
+		for s, next := range to {
+			moved[s] = next
+		}
+		if len(open) == len(at) {
+			break // no broker has told anything: later
+		}
+		at = open
+	}
+	return moved
+}
+
+// probeOnce is probe with one request to each broker. It also returns the
+// shards that are to be asked again.
+func (m *consumer) probeOnce(ctx context.Context, at map[driver.Shard]int64) (moved, open map[driver.Shard]int64) {
 	var streams []string
 	for s := range at {
 		streams = append(streams, s.Stream)
 	}
 	ts, err := topics(ctx, m.c, m.c.cl, false, dedup(streams)...)
 	if err != nil {
-		return nil
+		return nil, at
 	}
 	requests := map[int32]*kmsg.FetchRequest{}
 	names := map[[16]byte]string{}
@@ -130,14 +153,22 @@ func (m *consumer) probe(ctx context.Context, at map[driver.Shard]int64) map[dri
 		rt.Topic, rt.TopicID, rt.Partitions = s.Stream, t.id, []kmsg.FetchRequestTopicPartition{p}
 		req.Topics = append(req.Topics, rt)
 	}
-	moved := map[driver.Shard]int64{}
+	moved, open = map[driver.Shard]int64{}, map[driver.Shard]int64{}
+	failed, some := map[driver.Shard]bool{}, false
 	for leader, req := range requests {
 		var answer kmsg.Response
-		var failed error
-		if m.c.ask(ctx, func() { answer, failed = m.c.cl.Broker(int(leader)).RetriableRequest(ctx, req) }) != nil || failed != nil {
+		var err error
+		if m.c.ask(ctx, func() { answer, err = m.c.cl.Broker(int(leader)).RetriableRequest(ctx, req) }) != nil || err != nil {
 			continue
 		}
 		resp := answer.(*kmsg.FetchResponse)
+		full := false // a shard has got something
+		for i := range resp.Topics {
+			for j := range resp.Topics[i].Partitions {
+				full = full || len(resp.Topics[i].Partitions[j].RecordBatches) > 0
+			}
+		}
+		some = some || full
 		for i := range resp.Topics {
 			t := &resp.Topics[i]
 			name := t.Topic
@@ -147,13 +178,23 @@ func (m *consumer) probe(ctx context.Context, at map[driver.Shard]int64) map[dri
 			for j := range t.Partitions {
 				p := &t.Partitions[j]
 				s := driver.Shard{Stream: name, Index: p.Partition}
-				if from, ok := at[s]; ok && kerr.ErrorForCode(p.ErrorCode) == nil {
+				from, ok := at[s]
+				switch {
+				case !ok || full && len(p.RecordBatches) == 0:
+				case kerr.ErrorForCode(p.ErrorCode) != nil:
+					failed[s] = true
+				default:
 					moved[s] = m.emptyUpTo(s, from, p)
 				}
 			}
 		}
 	}
-	return moved
+	for s, from := range at {
+		if _, told := moved[s]; some && !told && !failed[s] {
+			open[s] = from
+		}
+	}
+	return moved, open
 }
 
 // emptyUpTo is the offset below which, from from on, a fetch has shown that

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/seastreamer/seastreamer/driver"
@@ -48,6 +50,40 @@ func TestEmptyUpTo(t *testing.T) {
 		}
 		if got := m.emptyUpTo(shard("s", 0), c.from, &p); got != c.want {
 			t.Errorf("%s: empty up to %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+// Shards whose first batch does not fit into what is left of an answer come
+// empty, beside one that is not: they are no holes.
+func TestProbeBesideALargeBatch(t *testing.T) {
+	const shards = 4
+	cluster := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(shards, "s"))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	at := map[driver.Shard]int64{}
+	for i := range int32(shards) {
+		at[shard("s", i)] = 0
+		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "s", Partition: i, Value: make([]byte, 700<<10)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := open(t, url(cluster.ListenAddrs(), ""), Options{})
+	m := &consumer{c: c, conf: driver.ConsumerConfig{Isolation: driver.Committed}}
+	first, open := m.probeOnce(t.Context(), at)
+	if len(open) == 0 {
+		t.Errorf("the broker has told everything with one answer, %v: this test shows nothing", first)
+	}
+	moved := m.probe(t.Context(), at)
+	if len(moved) != shards {
+		t.Errorf("the probe says something about %d shards, want %d", len(moved), shards)
+	}
+	for s, to := range moved {
+		if to != 0 {
+			t.Errorf("%v is said to be empty up to %d, and it has a message at 0", s, to)
 		}
 	}
 }
