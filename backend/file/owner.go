@@ -206,15 +206,15 @@ func (o *owner) removed() error {
 	return driver.Errorf(driver.ErrLost, "", "%s/record was removed while it was used", o.dir)
 }
 
-// finish publishes what the last unit has written and its committer did not
-// get to publish. What a committer has not committed is left to who writes to
-// those shards next: it is not visible.
+// finish publishes what committers of this name have written and did not get to
+// publish. Where owners share the name that need not be its last unit: another
+// member may have committed since. Nobody is between a commit and its
+// publication while the record is locked, so that a shard that is not marked
+// now has nothing to be finished. What a committer has not committed is left to
+// who writes to those shards next: it is not visible.
 func (o *owner) finish(ctx context.Context, rec *unitRecord) error {
 	for _, out := range rec.outputs {
-		if out.unit != rec.last {
-			continue
-		}
-		if err := o.d.settleShard(ctx, out.shard); err != nil && !errors.Is(err, driver.ErrNotFound) {
+		if err := o.d.settleShard(ctx, out.shard, out.unit == rec.last); err != nil && !errors.Is(err, driver.ErrNotFound) {
 			return wrap("finish a unit in", out.shard, err)
 		}
 	}
@@ -222,8 +222,9 @@ func (o *owner) finish(ctx context.Context, rec *unitRecord) error {
 }
 
 // settleShard takes and gives back the lock of a shard that is there, and so
-// finishes whatever was left in it.
-func (d *fileDriver) settleShard(ctx context.Context, sh driver.Shard) error {
+// finishes whatever was left in it. Unless it is told to it does so only where
+// a unit is marked.
+func (d *fileDriver) settleShard(ctx context.Context, sh driver.Shard, always bool) error {
 	_, m, err := d.meta(sh.Stream)
 	if err != nil {
 		return err
@@ -238,6 +239,9 @@ func (d *fileDriver) settleShard(ctx context.Context, sh driver.Shard) error {
 	l, err := s.lane(sh.Index)
 	if err != nil {
 		return err
+	}
+	if end, err := (&tail{l: l.w.l}).load(); err == nil && end.flags&flagPending == 0 && !always {
+		return nil
 	}
 	if err := l.w.key.lock(ctx, d.env.patience); err != nil {
 		return err

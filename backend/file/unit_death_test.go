@@ -17,6 +17,13 @@ import (
 // comes. Its locks are freed as the kernel frees them.
 func (s *site) dieInUnit(when step, n int, recs []driver.Record, moves ...driver.Move) {
 	s.t.Helper()
+	s.dieAs(false, []driver.Position{at(0, 0), at(1, 0)}, when, n, recs, moves...)
+}
+
+// dieAs is dieInUnit for an owner that shares its name, or not, and has claimed
+// these shards.
+func (s *site) dieAs(shared bool, claimed []driver.Position, when step, n int, recs []driver.Record, moves ...driver.Move) {
+	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	e := s.env
@@ -39,8 +46,8 @@ func (s *site) dieInUnit(when step, n int, recs []driver.Record, moves ...driver
 		s.t.Fatal(err)
 	}
 	defer d.Close(context.Background())
-	o := newOwner(s.t, d, false)
-	if _, err := o.Claim(ctx, []driver.Position{at(0, 0), at(1, 0)}); err != nil {
+	o := newOwner(s.t, d, shared)
+	if _, err := o.Claim(ctx, claimed); err != nil {
 		s.t.Fatal(err)
 	}
 	armed = true
@@ -169,6 +176,23 @@ func (s *site) retry(done bool) {
 		}
 	}
 	s.whole(true, 7)
+}
+
+// A member that dies behind its commit has not published it, and another member
+// commits before somebody claims what the dead one had: then its unit is not the
+// last one. The heir must find what it is told that it has done.
+func TestUnitDeathOfAMember(t *testing.T) {
+	s := newSite(t, Options{Shards: 2})
+	other := newOwner(t, s.open(), true)
+	claim(t, other, at(1, 0))
+	s.dieAs(true, []driver.Position{at(0, 0)}, stepUnitCommitted, 1, []driver.Record{out(0, "u")}, move(0, 0, 1))
+	if err := commit(t.Context(), other, []driver.Record{out(1, "w")}, move(1, 0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, "the heir's claim", claim(t, newOwner(t, s.open(), true), at(0, 0)), "0:1")
+	if end := s.end(0); end.next != 1 {
+		t.Errorf("after the claim the output ends at %d, want 1", end.next)
+	}
 }
 
 // A reader that waits sees what a dead committer had committed, though nobody
