@@ -117,6 +117,11 @@
 // say within the connect time-out who could not be reached and why. Opening a
 // consumer does the same, since it has to find its streams.
 //
+// A connection that has died without a word is found out when an answer is
+// overdue, and another one is opened: where a read waits for messages within
+// five seconds, and by all else, such as a member's look for what others have
+// left, within RequestTimeout.
+//
 // # What a receipt promises
 //
 // A plain write is of class memory where the server has no append-only file,

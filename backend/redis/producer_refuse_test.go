@@ -15,6 +15,7 @@ import (
 
 // What a server refuses for the time being is held and written in order.
 func TestProduceRefused(t *testing.T) {
+	const times, room = 5, 200_000 // some thousand records
 	for _, c := range []struct {
 		name    string
 		on, off []string
@@ -26,12 +27,12 @@ func TestProduceRefused(t *testing.T) {
 		for _, d := range []driver.Durability{driver.AtLeastOnce, driver.ExactlyOnce} {
 			t.Run(c.name+"/"+d.String(), func(t *testing.T) {
 				r := redistest.ForTest(t, redistest.Options{})
-				p := producerForTest(t, r.URL()+"/?shards=3", driver.ProducerConfig{Durability: d})
+				p := producerForTest(t, r.URL()+"/?shards=3", driver.ProducerConfig{Durability: d, MaxBytes: room})
 				l := newLedger(t, p, "s", 3)
 				stop := make(chan struct{})
 				go func() {
 					defer close(stop)
-					for range 5 {
+					for range times {
 						time.Sleep(50 * time.Millisecond)
 						r.Call(t, 1, c.on...)
 						time.Sleep(50 * time.Millisecond)
@@ -47,8 +48,11 @@ func TestProduceRefused(t *testing.T) {
 				}
 				// A later record may be accepted while an earlier one is on its
 				// way back: that one has failed then, rather than be overtaken.
-				if failed > acked/10 {
-					t.Errorf("%d of %d failed", failed, acked)
+				// That is so once when the server changes its mind, for what
+				// was on its way at most: how much is acknowledged meanwhile
+				// is a matter of the machine and says nothing.
+				if most := times * room / sendCost; failed > most || acked == 0 {
+					t.Errorf("%d failed, of which %d may, and %d did not", failed, most, acked)
 				}
 				l.check(entries(t, r, 1))
 			})
