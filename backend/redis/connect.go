@@ -99,10 +99,7 @@ func (c *client) options() rueidis.ClientOption {
 		// Without it a command that is alone on its connection closes it when
 		// its context ends, under those that came after it.
 		AlwaysPipelining: true,
-		// Each slot that is read has a connection, and others wait for theirs
-		// for ever where there are no more to be had.
-		BlockingPoolSize: 1 << 20,
-		// Each of them has its own buffers, which are a megabyte and more by
+		// Each connection has its own buffers, which are a megabyte and more by
 		// default.
 		ReadBufferEachConn:  128 << 10,
 		WriteBufferEachConn: 32 << 10,
