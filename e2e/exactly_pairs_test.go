@@ -105,7 +105,7 @@ func TestPairs(t *testing.T) {
 				wg.Go(func() {
 					at <- struct{}{}
 					defer func() { <-at }()
-					crew := ledger.NewCrew(filepath.Join(r.t.TempDir()), r.program)
+					crew := ledger.NewCrew(r.t.TempDir(), r.program)
 					defer crew.Stop()
 					begun := time.Now()
 					p, err := crew.Add(ledger.Task{Do: do, From: b.urls[from], In: in, To: b.urls[to], Out: out, Name: name, Until: true, Max: unit, Slow: 5 * time.Millisecond})

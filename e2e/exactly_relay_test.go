@@ -20,7 +20,7 @@ func TestExactlyFileKafkaRedis(t *testing.T) {
 	messages := int64(fromEnv(t, "EXACTLY_MESSAGES", 200_000))
 	kills := fromEnv(t, "EXACTLY_KILLS", 40)
 	brokerKills := fromEnv(t, "EXACTLY_BROKER_KILLS", 4)
-	rate := fromEnv(t, "EXACTLY_RATE", 10_000)
+	rate := fromEnv(t, "EXACTLY_RATE", 7_000)
 	const shards = 4
 	r := newFaultRun(t, ledger.Plan{Writers: 2, Messages: 2 * messages, Shards: shards, Keys: 400})
 	k, err := apachekafka.Start(t.Context(), apachekafka.Options{})
@@ -48,7 +48,7 @@ func TestExactlyFileKafkaRedis(t *testing.T) {
 		func() error { return r.crew.KillWorkers(c1, half, spread, first) },
 		func() error { return r.crew.KillWorkers(c2, kills-half, spread, second) },
 		func() error {
-			return r.crew.KillBroker(t.Context(), c3, kb, brokerKills, max(2*span/time.Duration(brokerKills+1)-4*time.Second, time.Second))
+			return r.crew.KillBroker(t.Context(), c3, kb, brokerKills, max(2*span/time.Duration(brokerKills+1)-8*time.Second, time.Second))
 		},
 		func() error {
 			return r.crew.KillBroker(t.Context(), c4, rb, brokerKills, max(2*span/time.Duration(brokerKills+1)-time.Second, time.Second))

@@ -27,6 +27,7 @@ var workerProgram = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	workerDir = dir
 	path := filepath.Join(dir, "ledgerworker")
 	cmd := exec.Command("go", "build", "-o", path, "./cmd/ledgerworker")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -35,6 +36,9 @@ var workerProgram = sync.OnceValues(func() (string, error) {
 	}
 	return path, nil
 })
+
+// workerDir is where it is, for TestMain to remove.
+var workerDir string
 
 // A faultRun is what the fault programs on workers have in common.
 type faultRun struct {
@@ -65,7 +69,7 @@ func newFaultRun(t *testing.T, plan ledger.Plan) *faultRun {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &faultRun{t: t, rnd: rnd, seed: seed, dir: t.TempDir(), program: program, plan: plan, claims: &claims{t: t}}
+	r := &faultRun{t: t, rnd: rnd, seed: seed, dir: keep(t), program: program, plan: plan, claims: &claims{t: t}}
 	r.plan.Run = fmt.Sprintf("%x", seed)
 	r.crew = ledger.NewCrew(r.dir, program)
 	t.Cleanup(func() {
@@ -90,6 +94,18 @@ func (r *faultRun) must(err error) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// keep is a folder for the test, which stays if LEDGER_KEEP says so.
+func keep(t *testing.T) string {
+	if os.Getenv("LEDGER_KEEP") == "" {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp("", "ledger-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // add puts a worker to a task.

@@ -12,5 +12,7 @@ import (
 
 func TestMain(m *testing.M) {
 	ledger.Main() // where this process is a worker
-	os.Exit(apachekafka.Main(m))
+	code := apachekafka.Main(m)
+	_ = os.RemoveAll(workerDir)
+	os.Exit(code)
 }

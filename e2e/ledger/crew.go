@@ -328,11 +328,15 @@ func Reached(end seastreamer.Checkpoint, places ...*Place) bool {
 
 var errTimeout = errors.New("it did not come about in time")
 
-// Wait waits until something is the case, the workers fail or the time is up.
+// Wait waits until something is the case, a worker has ended by itself with an
+// error, or the time is up.
 func (c *Crew) Wait(limit time.Duration, is func() bool) error {
 	for deadline := time.Now().Add(limit); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return errTimeout
+		}
+		if exits := c.Exits(); len(exits) > 0 {
+			return fmt.Errorf("workers have ended by themselves: %q", exits)
 		}
 	}
 	return nil

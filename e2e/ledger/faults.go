@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/seastreamer/seastreamer"
 )
 
 // A Broker can be killed and comes again on the same address with its data.
@@ -28,9 +30,14 @@ func (c *Crew) KillWorkers(rnd *rand.Rand, kills int, spread time.Duration, plac
 		p := places[rnd.IntN(len(places))]
 		if err := c.Wait(time.Minute, p.Progressed); err != nil {
 			c.Dump()
-			return fmt.Errorf("worker %d (%s) has committed nothing for a minute: see %s", p.n, p.Task.Do, p.Log())
+			return fmt.Errorf("worker %d (%s) commits nothing: %w: see %s", p.n, p.Task.Do, err, p.Log())
 		}
 		time.Sleep(time.Duration(rnd.Int64N(int64(spread))))
+		// Nine of ten times while it works: between units, and while it waits for
+		// a broker or a rebalance, a kill shows less.
+		if rnd.IntN(10) > 0 {
+			_ = c.Wait(5*time.Second, p.page.Open)
+		}
 		p.Kill()
 		if err := p.Start(); err != nil {
 			return err
@@ -63,6 +70,46 @@ func (c *Crew) KillBroker(ctx context.Context, rnd *rand.Rand, b *Broker, kills 
 		}
 	}
 	return nil
+}
+
+// PauseWorker stops a worker inside a unit for so long, and lets it go on.
+func (c *Crew) PauseWorker(p *Place, length time.Duration) error {
+	if err := c.Wait(time.Minute, func() bool { return p.Progressed() && p.page.Open() }); err != nil {
+		c.Dump()
+		return fmt.Errorf("worker %d (%s) does not work: %w: see %s", p.n, p.Task.Do, err, p.Log())
+	}
+	if err := p.Pause(); err != nil {
+		return err
+	}
+	time.Sleep(length)
+	return p.Continue()
+}
+
+// Moving waits until every shard of an input has moved on by the word of these
+// places, and returns how long that took.
+func (c *Crew) Moving(shards int, limit time.Duration, places ...*Place) (time.Duration, error) {
+	furthest := func(shard int32) (at seastreamer.Seq) {
+		for _, p := range places {
+			if s := p.page.at(shard); at.Less(s) {
+				at = s
+			}
+		}
+		return at
+	}
+	begun := time.Now()
+	was := make([]seastreamer.Seq, shards)
+	for i := range was {
+		was[i] = furthest(int32(i))
+	}
+	err := c.Wait(limit, func() bool {
+		for i, s := range was {
+			if !s.Less(furthest(int32(i))) {
+				return false
+			}
+		}
+		return true
+	})
+	return time.Since(begun), err
 }
 
 // Usurp pauses a worker inside a unit with SIGSTOP, starts another one in a

@@ -17,7 +17,7 @@ type Plan struct {
 	Writers  int
 	Messages int64 // of each writer, at most
 	Shards   int
-	Keys     int64 // a multiple of Shards that 7 does not divide
+	Keys     int64 // a multiple of Shards
 }
 
 // A Message is what a body says. Index and Total are those of a job's output:

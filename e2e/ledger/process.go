@@ -5,6 +5,7 @@ package ledger
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -43,7 +44,7 @@ func (w *worker) process(ctx context.Context, tx *seastreamer.Tx) error {
 		s := w.totals[sh]
 		// The shard is new here, or was somewhere else meanwhile.
 		if s == nil || s.next != m.Seq() {
-			if s, err = w.load(ctx, sh, in); err != nil {
+			if s, err = w.load(ctx, sh, m.Seq(), in); err != nil {
 				return err
 			}
 			w.totals[sh] = s
@@ -78,11 +79,15 @@ func (w *worker) process(ctx context.Context, tx *seastreamer.Tx) error {
 // load reads the totals of a shard as they were before an input. A unit of the
 // predecessor may still be open on the stream that keeps them, and then hides
 // what was committed behind its beginning, until the broker ends it.
-func (w *worker) load(ctx context.Context, shard int32, in Message) (*shardTotals, error) {
+func (w *worker) load(ctx context.Context, shard int32, at seastreamer.Seq, in Message) (*shardTotals, error) {
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		s, err := w.stored(ctx, shard)
-		if err != nil {
+		down := errors.Is(err, seastreamer.ErrUnavailable) || errors.Is(err, seastreamer.ErrUnknown)
+		if err != nil && (!down || time.Now().After(deadline)) {
 			return nil, err
+		}
+		if down {
+			s = &shardTotals{Last: map[int]int64{in.Writer: -2}} // it is asked again
 		}
 		before := in.ID - 1 // the input before this one in this shard
 		for before >= 0 && w.Plan.Shard(before) != shard {
@@ -93,12 +98,12 @@ func (w *worker) load(ctx context.Context, shard int32, in Message) (*shardTotal
 			last = -1
 		}
 		switch {
-		case last == before:
+		case last >= before:
+			// Beyond it: another member has the shard, and this one does not know
+			// yet. What it makes of it now is wrong, and its unit must be fenced.
 			return s, nil
-		case last > before:
-			return nil, fmt.Errorf("shard %d comes to message %d, and its totals hold %d already: a unit was not one", shard, in.ID, last)
 		case time.Now().After(deadline):
-			return nil, fmt.Errorf("shard %d comes to message %d, and its totals end with %d", shard, in.ID, last)
+			return nil, fmt.Errorf("shard %d comes to message %d, at %v, and its totals end with %d", shard, in.ID, at, last)
 		}
 		select {
 		case <-ctx.Done():
@@ -112,6 +117,9 @@ func (w *worker) load(ctx context.Context, shard int32, in Message) (*shardTotal
 func (w *worker) stored(ctx context.Context, shard int32) (*shardTotals, error) {
 	s := &shardTotals{Last: map[int]int64{}, Keys: map[string]int64{}}
 	bounds, err := w.to.Bounds(ctx, w.State)
+	if errors.Is(err, seastreamer.ErrNotFound) {
+		return s, nil // the first unit creates it
+	}
 	if err != nil {
 		return nil, err
 	}

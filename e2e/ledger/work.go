@@ -98,7 +98,7 @@ func (t *Task) Run(ctx context.Context) error {
 	}
 	var err error
 	if t.From != "" {
-		if w.from, err = open(ctx, t.From, seastreamer.Options{}); err != nil {
+		if w.from, err = open(ctx, t.From, seastreamer.Options{Observer: w.moves()}); err != nil {
 			return err
 		}
 		defer closeSoon(w.from)
@@ -161,9 +161,24 @@ func (w *worker) observer() seastreamer.Observer {
 		Retry: func(op string, err error, wait time.Duration) {
 			w.page.more(wordAborts, 1)
 			w.page.put(wordOpen, 0)
-			fmt.Fprintf(os.Stderr, "%s worker %d: %s: %v (again in %v)\n", time.Now().Format("15:04:05.000"), os.Getpid(), op, err, wait)
+			w.say("%s: %v (again in %v)", op, err, wait)
 		},
 	}
+}
+
+// moves writes into the log which shards come and go.
+func (w *worker) moves() seastreamer.Observer {
+	if w.Group == "" {
+		return seastreamer.Observer{}
+	}
+	return seastreamer.Observer{
+		Assigned: func(at []seastreamer.Position) { w.say("has %v", at) },
+		Revoked:  func(shards []seastreamer.Shard, lost bool) { w.say("gives up %v (lost %v)", shards, lost) },
+	}
+}
+
+func (w *worker) say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%s worker %d: %s\n", time.Now().Format("15:04:05.000"), os.Getpid(), fmt.Sprintf(format, args...))
 }
 
 // transact runs a loop of a Transactor.
@@ -206,7 +221,7 @@ func (w *worker) openTransactor(ctx context.Context, c seastreamer.TransactorCon
 		if err == nil || !temporary || errors.Is(err, errors.ErrUnsupported) {
 			return tr, err
 		}
-		fmt.Fprintf(os.Stderr, "%s worker %d: %v (again)\n", time.Now().Format("15:04:05.000"), os.Getpid(), err)
+		w.say("%v (again)", err)
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
