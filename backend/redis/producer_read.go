@@ -378,7 +378,9 @@ func (l *link) finish(w *wire, c *chunk, t *tally) {
 	case len(l.flying) == 0:
 		_ = w.SetReadDeadline(time.Time{})
 		if l.reopen {
-			l.reopen = false
+			// Nothing goes out over it until the reader has noticed: that would
+			// be of unknown outcome.
+			l.reopen, l.broken = false, true
 			w.Close()
 		}
 	case l.flying[0].halves > 0:
