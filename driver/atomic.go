@@ -107,7 +107,8 @@ type Tx interface {
 }
 
 // A Move says that a shard of the input is done up to and without To. From is
-// where the owner found it, or its own last To.
+// where the owner found it, or its own last To. A move may go back: what was
+// done is to be done again.
 type Move struct {
 	Shard    Shard
 	From, To Seq

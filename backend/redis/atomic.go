@@ -114,9 +114,12 @@ func (o *owner) Claim(ctx context.Context, at []driver.Position) ([]driver.Posit
 	for {
 		o.mu.Lock()
 		closed, mode, epoch := o.closed, "more", o.epoch
-		if o.conf.Shared {
+		switch {
+		case o.conf.Shared && o.claimed:
+			mode = "sharing"
+		case o.conf.Shared:
 			mode = "shared"
-		} else if !o.claimed {
+		case !o.claimed:
 			mode = "first"
 		}
 		o.mu.Unlock()

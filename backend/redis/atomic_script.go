@@ -21,8 +21,8 @@ func (s unitScript) text(v version) string {
 
 const (
 	// claimScript makes ARGV[1] the owner of shards. KEYS: the progress and the
-	// list of shards. ARGV: the owner's token; first, more or shared; the epoch
-	// that is expected; and for each shard its name and where to start.
+	// list of shards. ARGV: the owner's token; first or more of a sole owner,
+	// shared or sharing of one that shares; the epoch that is expected; and for each shard its name and where to start.
 	//
 	// It answers OK, the new epoch and the positions; AGAIN and the epoch where
 	// another one was expected; FENCED or BEHIND as unitCommit does; TYPE and
@@ -46,6 +46,8 @@ if mode == 'more' then
     if epoch < expected then return {'BEHIND'} end
     return {'FENCED'}
   end
+elseif mode == 'sharing' and redis.call('HEXISTS', progress, 'owner') == 1 then
+  return {'FENCED'} -- its first claim has removed that: a sole owner has come since
 elseif epoch ~= expected then
   return {'AGAIN', string.format('%.0f', epoch)}
 end
@@ -68,7 +70,7 @@ if mode == 'first' then
   for _, field in ipairs(redis.call('HKEYS', progress)) do
     if string.sub(field, 1, 6) == 'owner:' then redis.call('HDEL', progress, field) end
   end
-elseif mode == 'shared' then
+elseif mode ~= 'more' then
   redis.call('HDEL', progress, 'owner')
   for i = 4, #ARGV, 2 do redis.call('HSET', progress, 'owner:' .. ARGV[i], token) end
 end

@@ -462,6 +462,36 @@ var atomicCases = []Case{
 		},
 	},
 	{
+		Topic: "atomic", Name: "a sole owner after shared ones",
+		Sentence: "After another owner of the name has claimed, a unit of the first is ErrFenced and leaves nothing.",
+		Needs:    all(needsAtomic, needsSharedUnits),
+		Run: func(t *T) {
+			s := t.Stream(1)
+			old := t.Owner(driver.OwnerConfig{Name: t.OwnerName(), Shared: true})
+			old.Claims(driver.Position{Shard: input(0)})
+			sole := t.Owner(driver.OwnerConfig{Name: t.OwnerName()})
+			sole.Claims(driver.Position{Shard: input(0)})
+			_, err := old.Claim(t.Ctx(), []driver.Position{{Shard: input(1)}})
+			t.Is("a claim of the old one", err, driver.ErrFenced)
+			sole.Commits(sole.Unit(s, "a"), 0, 1)
+			t.Stands(1)
+			t.Holds(s, "a")
+		},
+	},
+	{
+		Topic: "atomic", Name: "back",
+		Sentence: "A move may go back",
+		Needs:    needsAtomic,
+		Run: func(t *T) {
+			s := t.Stream(1)
+			o := t.Sole(5)
+			o.Commits(o.Unit(s, "a"), 5, 9)
+			o.Commits(o.Unit(s), 9, 2)
+			t.Stands(2)
+			t.Holds(s, "a")
+		},
+	},
+	{
 		Topic: "atomic", Name: "after close",
 		Sentence: "After Close an owner begins no unit.",
 		Needs:    needsAtomic,
