@@ -63,6 +63,7 @@ func Main() {
 		fmt.Fprintln(os.Stderr, "worker:", err)
 		os.Exit(2)
 	}
+	go outlived(os.Getppid())
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	err := t.Run(ctx)
 	told := ctx.Err() != nil
@@ -72,6 +73,14 @@ func Main() {
 		os.Exit(exitCode(err))
 	}
 	os.Exit(0)
+}
+
+// outlived ends a worker whose parent has died without ending it.
+func outlived(parent int) {
+	for os.Getppid() == parent {
+		time.Sleep(200 * time.Millisecond)
+	}
+	os.Exit(ExitFailed)
 }
 
 func exitCode(err error) int {
