@@ -150,8 +150,8 @@ func TestConsumeIsSmall(t *testing.T) {
 					kib = kib*10 + int(c-'0')
 				}
 			}
-			if kib == 0 || kib > 64<<10 {
-				t.Errorf("%d KiB resident, want at most 64 MiB", kib)
+			if kib == 0 || kib > mostMemory {
+				t.Errorf("%d KiB resident, want at most %d", kib, mostMemory)
 			}
 		}
 	}
