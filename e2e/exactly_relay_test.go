@@ -20,7 +20,7 @@ import (
 // Without EXACTLY_KAFKA_KILLS Kafka lives: after some of its kills, seen on
 // Apache Kafka 4.3.1, a transaction stays open in a partition although its id
 // was claimed anew, and whoever reads committed messages there waits for ever;
-// docs/exactly-once.md. Nothing was lost or doubled by it.
+// docs/exactly-once.md.
 func TestExactlyFileKafkaRedis(t *testing.T) {
 	messages := int64(fromEnv(t, "EXACTLY_MESSAGES", 150_000))
 	kills := fromEnv(t, "EXACTLY_KILLS", 40)
