@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"testing"
 	"time"
 
@@ -286,21 +285,19 @@ func TestClusterBlock(t *testing.T) {
 		}
 	}
 	next()
-	// The slot migrates, in the order that redis-cli --cluster reshard keeps.
 	to := master%3 + 1
-	num := fmt.Sprint(slot(key))
-	id := func(n int) string { return s.Call(t, n, "CLUSTER", "MYID") }
-	s.Call(t, to, "CLUSTER", "SETSLOT", num, "IMPORTING", id(master))
-	s.Call(t, master, "CLUSTER", "SETSLOT", num, "MIGRATING", id(to))
-	next()
-	host, port, err := net.SplitHostPort(s.Addr(to))
+	m, err := s.BeginMove(int(slot(key)), to)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Call(t, master, "MIGRATE", host, port, "", "0", "5000", "KEYS", key)
+	next()
+	if err := m.Keys(); err != nil {
+		t.Fatal(err)
+	}
 	next() // by ASK
-	s.Call(t, to, "CLUSTER", "SETSLOT", num, "NODE", id(to))
-	s.Call(t, master, "CLUSTER", "SETSLOT", num, "NODE", id(to))
+	if err := m.End(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	next() // by MOVED
 	if master, err = s.Failover(t.Context(), to); err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -650,21 +649,20 @@ func TestMigratingSlotReader(t *testing.T) {
 		}
 	}
 	step()
-	num := strconv.Itoa(int(slot(key)))
-	id := func(n int) string { return s.Call(t, n, "CLUSTER", "MYID") }
 	for range 3 {
 		to := from%3 + 1
-		s.Call(t, to, "CLUSTER", "SETSLOT", num, "IMPORTING", id(from))
-		s.Call(t, from, "CLUSTER", "SETSLOT", num, "MIGRATING", id(to))
-		step()
-		host, port, err := net.SplitHostPort(s.Addr(to))
+		m, err := s.BeginMove(int(slot(key)), to)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Call(t, from, "MIGRATE", host, port, "", "0", "5000", "KEYS", key)
+		step()
+		if err := m.Keys(); err != nil {
+			t.Fatal(err)
+		}
 		step() // by ASK
-		s.Call(t, to, "CLUSTER", "SETSLOT", num, "NODE", id(to))
-		s.Call(t, from, "CLUSTER", "SETSLOT", num, "NODE", id(to))
+		if err := m.End(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		step() // by MOVED
 		from = to
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -21,35 +20,6 @@ func clusterEntries(t *testing.T, r *redistest.Servers) func(string) []string {
 		}
 		return entries(t, r, m)(key)
 	}
-}
-
-// move is moveSlot where the first three nodes are the masters.
-func move(t *testing.T, r *redistest.Servers, slot, from, to int) {
-	t.Helper()
-	moveSlot(t, r, slot, from, to, []int{1, 2, 3})
-}
-
-// moveSlot moves a slot with all its keys, as redis-cli --cluster reshard does.
-func moveSlot(t *testing.T, r *redistest.Servers, slot, from, to int, masters []int) {
-	t.Helper()
-	n := strconv.Itoa(slot)
-	ids := map[int]string{from: r.Call(t, from, "CLUSTER", "MYID"), to: r.Call(t, to, "CLUSTER", "MYID")}
-	r.Call(t, to, "CLUSTER", "SETSLOT", n, "IMPORTING", ids[from])
-	r.Call(t, from, "CLUSTER", "SETSLOT", n, "MIGRATING", ids[to])
-	host, port, _ := strings.Cut(r.Addr(to), ":")
-	for {
-		keys := strings.Fields(r.Call(t, from, "CLUSTER", "GETKEYSINSLOT", n, "10"))
-		if len(keys) == 0 {
-			break
-		}
-		r.Call(t, from, append([]string{"MIGRATE", host, port, "", "0", "5000", "KEYS"}, keys...)...)
-	}
-	for _, node := range masters {
-		if node != from {
-			r.Call(t, node, "CLUSTER", "SETSLOT", n, "NODE", ids[to])
-		}
-	}
-	r.Call(t, from, "CLUSTER", "SETSLOT", n, "NODE", ids[to])
 }
 
 func TestProduceCluster(t *testing.T) {
@@ -71,7 +41,10 @@ func TestProduceCluster(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					move(t, r, sl, from, from%3+1)
+					if err := r.MoveSlot(t.Context(), sl, from%3+1); err != nil {
+						t.Error(err)
+						return
+					}
 				}
 			}()
 			l.load(stop)

@@ -177,13 +177,31 @@ func (s *Servers) clusterReady(n *node, views map[string]string) error {
 		if o.awake() && (c.failed || !c.connected) {
 			return fmt.Errorf("it takes node %d for failed or has no link to it", o.id)
 		}
-		// A replica that has not heard of a slot's new place yet would not serve
-		// it if it were promoted now, and the cluster would stay down.
-		view := fmt.Sprint(c.master, c.slots)
+	}
+	return s.agree(all, views)
+}
+
+// agree reports whether what a node says, which is all, is what those said who
+// were asked before, in views: who is whose master, and the slots and the
+// configuration epoch of each. A replica that has not heard of a slot's new
+// place yet would not serve it if it were promoted now, and the cluster would
+// stay down. Why the epochs, see SlotMove.
+func (s *Servers) agree(all map[string]clusterNode, views map[string]string) error {
+	epochs := map[string]int{} // epoch → node, of masters
+	for _, o := range s.nodes {
+		c := all[o.addr()]
+		view := fmt.Sprint(c.master, c.epoch, c.slots)
 		if other, asked := views[o.addr()]; asked && view != other {
-			return fmt.Errorf("others disagree about the master of node %d or about its slots", o.id)
+			return fmt.Errorf("others disagree about the master of node %d, its epoch or its slots", o.id)
 		}
 		views[o.addr()] = view
+		if c.master != "" || c.failed {
+			continue
+		}
+		if same := epochs[c.epoch]; same != 0 {
+			return fmt.Errorf("nodes %d and %d have the same epoch, %s", same, o.id, c.epoch)
+		}
+		epochs[c.epoch] = o.id
 	}
 	return nil
 }
@@ -192,6 +210,7 @@ func (s *Servers) clusterReady(n *node, views map[string]string) error {
 type clusterNode struct {
 	id, master        string // master is "" of a master
 	failed, connected bool
+	epoch             string   // of its configuration; a replica has its master's
 	slots             [][2]int // first and last
 }
 
@@ -219,6 +238,7 @@ func clusterNodes(text string) map[string]clusterNode {
 			id:        f[0],
 			failed:    slices.Contains(flags, "fail") || slices.Contains(flags, "fail?") || slices.Contains(flags, "handshake"),
 			connected: f[7] == "connected" || slices.Contains(flags, "myself"),
+			epoch:     f[6],
 		}
 		if f[3] != "-" {
 			c.master = f[3]
