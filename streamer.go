@@ -36,8 +36,13 @@ func New(d driver.Driver, o Options) *Streamer {
 }
 
 // As is the client underneath, such as a *kgo.Client, where the backend has
-// one of type T. It belongs to the Streamer: do not close it.
+// one of type T, or the driver itself where T is an interface that it
+// implements, such as driver.StreamAdmin. It belongs to the Streamer: do not
+// close it.
 func As[T any](s *Streamer) (T, bool) {
+	if t, ok := s.d.(T); ok {
+		return t, true
+	}
 	var t T
 	a, ok := s.d.(interface{ As(any) bool })
 	return t, ok && a.As(&t)

@@ -1,0 +1,318 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	ss "github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// SeekGroup is the change that moves a group on streams: to where To would begin
+// to read, or by Shift messages (sequence numbers, back where it is negative), or
+// to where the group From stands. Its plan resolves to a [MoveGroup] and can be
+// undone by one. A group that does not exist is made, but not by a Shift.
+type SeekGroup struct {
+	Group   string
+	Streams []string // empty is all that the group (or From) knows
+	Shards  []int32  // of each stream; empty is all
+	To      *ss.Start
+	Shift   int64
+	From    string
+}
+
+// Kind is "seek-group".
+func (SeekGroup) Kind() string { return "seek-group" }
+
+func (ch SeekGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
+	ways := 0
+	for _, given := range []bool{ch.To != nil, ch.Shift != 0, ch.From != ""} {
+		if given {
+			ways++
+		}
+	}
+	if ways != 1 {
+		return nil, driver.Errorf(ss.ErrInvalid, "seek group "+ch.Group, "give one of: a position, a shift, another group")
+	}
+	at, err := ch.target(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return MoveGroup{Group: ch.Group, At: at}.plan(ctx, c)
+}
+
+// target is where the group is to stand.
+func (ch SeekGroup) target(ctx context.Context, c *Client) ([]ss.Position, error) {
+	d, err := c.streams()
+	if err != nil {
+		return nil, err
+	}
+	like := ch.Group
+	if ch.From != "" {
+		like = ch.From
+	}
+	var known GroupInfo
+	if ch.To == nil || len(ch.Streams) == 0 {
+		if known, err = c.group(ctx, like); err != nil {
+			return nil, err
+		}
+	}
+	streams := ch.Streams
+	if len(streams) == 0 {
+		seen := make(map[string]struct{})
+		for _, p := range known.Positions {
+			seen[p.Stream] = struct{}{}
+		}
+		streams = slices.Sorted(maps.Keys(seen))
+	}
+	if len(streams) == 0 {
+		return nil, driver.Errorf(ss.ErrNotFound, "seek group "+ch.Group, "group %s knows no stream: name one", like)
+	}
+	var all []ss.Position
+	for _, s := range streams {
+		var at []ss.Position
+		if ch.To != nil {
+			at, err = d.Resolve(ctx, s, *ch.To)
+		} else {
+			at, err = shifted(ctx, d, known, s, ch.Shift)
+		}
+		if err == nil {
+			at, err = only(at, s, ch.Shards)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, at...)
+	}
+	return all, nil
+}
+
+// shifted is where g stands on a stream, moved by n, within the bounds.
+func shifted(ctx context.Context, d driver.StreamAdmin, g GroupInfo, stream string, n int64) ([]ss.Position, error) {
+	var at []ss.Position
+	for _, p := range g.Positions {
+		if p.Stream == stream {
+			at = append(at, p.Position)
+		}
+	}
+	if len(at) == 0 {
+		return nil, driver.Errorf(ss.ErrNotFound, "", "group %s has no position on stream %s", g.Name, stream)
+	}
+	if n == 0 {
+		return at, nil
+	}
+	infos, err := d.DescribeStreams(ctx, []string{stream}, DetailBounds)
+	if err == nil {
+		err = infos[0].Err
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range at {
+		if p.Next.Hi != 0 {
+			return nil, driver.Errorf(errUnsupported, "shift group "+g.Name, "sequence numbers of %s are times: move it by a time, such as --to -1h, instead", stream)
+		}
+		for _, sh := range infos[0].Shards {
+			if sh.Index == p.Index {
+				at[i].Next = shift(p.Next, n, sh.Bound)
+			}
+		}
+	}
+	return at, nil
+}
+
+func shift(q ss.Seq, n int64, b ss.Bound) ss.Seq {
+	if n >= 0 {
+		q = q.Add(uint64(n))
+	} else if back := uint64(-n); q.Lo >= back {
+		q.Lo -= back
+	} else {
+		q = ss.Seq{}
+	}
+	if q.Less(b.First) {
+		q = b.First
+	}
+	if b.Next.Less(q) {
+		q = b.Next
+	}
+	return q
+}
+
+// MoveGroup is the change that puts a group at positions and has it forget
+// others. It can be undone.
+type MoveGroup struct {
+	Group  string
+	At     []ss.Position
+	Forget []ss.Shard `json:",omitempty"`
+}
+
+// Kind is "move-group".
+func (MoveGroup) Kind() string { return "move-group" }
+
+func (ch MoveGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
+	d, err := c.groups()
+	if err != nil {
+		return nil, err
+	}
+	now, err := c.group(ctx, ch.Group)
+	if notFoundIsNil(err) != nil {
+		return nil, err
+	}
+	was := make(map[ss.Shard]ss.Seq)
+	for _, p := range now.Positions {
+		was[p.Shard] = p.Next
+	}
+	p := &Plan{Target: ch.Group, Destructive: true}
+	undo := MoveGroup{Group: ch.Group}
+	var move []ss.Position
+	for _, at := range sorted(ch.At) {
+		old, had := was[at.Shard]
+		if had && old == at.Next {
+			continue
+		}
+		move = append(move, at)
+		s := Step{Item: at.Shard.String(), Action: "move", To: at.Next.String()}
+		if had {
+			s.From = old.String()
+			undo.At = append(undo.At, ss.Position{Shard: at.Shard, Next: old})
+			if s.Detail, err = c.distance(ctx, at.Shard, old, at.Next); err != nil {
+				return nil, err
+			}
+		} else {
+			undo.Forget = append(undo.Forget, at.Shard)
+		}
+		p.Steps = append(p.Steps, s)
+	}
+	var forget []ss.Shard
+	for _, sh := range ch.Forget {
+		old, had := was[sh]
+		if !had {
+			continue
+		}
+		forget = append(forget, sh)
+		undo.At = append(undo.At, ss.Position{Shard: sh, Next: old})
+		p.Steps = append(p.Steps, Step{Item: sh.String(), Action: "forget", From: old.String()})
+	}
+	if !p.Empty() {
+		p.undo = undo
+	}
+	p.apply = once(func(ctx context.Context) error {
+		if len(move) > 0 {
+			if err := d.SetPositions(ctx, ch.Group, move); err != nil {
+				return err
+			}
+		}
+		if len(forget) > 0 {
+			return d.DeletePositions(ctx, ch.Group, forget)
+		}
+		return nil
+	})
+	return p, nil
+}
+
+// distance says in words how many messages lie between two positions.
+func (c *Client) distance(ctx context.Context, sh ss.Shard, from, to ss.Seq) (string, error) {
+	d, err := c.streams()
+	if err != nil {
+		return "", err
+	}
+	r, way := Range{Shard: sh, From: from, To: to}, "passes over %s%d messages"
+	if to.Less(from) {
+		r.From, r.To, way = to, from, "%s%d messages come again"
+	}
+	n, err := d.Count(ctx, []Range{r})
+	if notFoundIsNil(err) != nil || len(n) == 0 || n[0].N < 0 {
+		return "", notFoundIsNil(err)
+	}
+	about := ""
+	if n[0].Estimated {
+		about = "about "
+	}
+	return fmt.Sprintf(way, about, n[0].N), nil
+}
+
+// CloneGroup is the change that makes a group which stands where another one
+// stands.
+type CloneGroup struct{ From, To string }
+
+// Kind is "clone-group".
+func (CloneGroup) Kind() string { return "clone-group" }
+
+func (ch CloneGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
+	switch _, err := c.group(ctx, ch.To); {
+	case err == nil:
+		return nil, driver.Errorf(ss.ErrExists, "clone group "+ch.From, "there is a group %s: move it there with a seek", ch.To)
+	case notFoundIsNil(err) != nil:
+		return nil, err
+	}
+	return SeekGroup{Group: ch.To, From: ch.From}.plan(ctx, c)
+}
+
+// DeleteGroup is the change that removes groups. Where they stood can be had
+// back: the plan of one group can be undone.
+type DeleteGroup struct{ Groups []string }
+
+// Kind is "delete-group".
+func (DeleteGroup) Kind() string { return "delete-group" }
+
+func (ch DeleteGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
+	d, err := c.groups()
+	if err != nil {
+		return nil, err
+	}
+	infos, err := c.DescribeGroups(ctx, ch.Groups...)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Target: fmt.Sprintf("%d groups", len(infos)), Destructive: true}
+	for _, g := range infos {
+		p.Steps = append(p.Steps, Step{Item: g.Name, Action: "delete", From: fmt.Sprintf("%d positions", len(g.Positions)), Detail: members(g)})
+	}
+	if len(infos) == 1 {
+		p.Target = infos[0].Name
+		undo := MoveGroup{Group: infos[0].Name}
+		for _, at := range infos[0].Positions {
+			undo.At = append(undo.At, at.Position)
+		}
+		if len(undo.At) > 0 {
+			p.undo = undo
+		}
+	}
+	p.apply = func(ctx context.Context, p *Plan) error {
+		return p.each(func(i int) error { return d.DeleteGroup(ctx, p.Steps[i].Item) })
+	}
+	return p, nil
+}
+
+func members(g GroupInfo) string {
+	if len(g.Members) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("it has %d members", len(g.Members))
+}
+
+// ForgetGroup is the change that has a group forget where it stands on streams.
+// It can be undone.
+type ForgetGroup struct {
+	Group   string
+	Streams []string
+}
+
+// Kind is "forget-group".
+func (ForgetGroup) Kind() string { return "forget-group" }
+
+func (ch ForgetGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
+	g, err := c.group(ctx, ch.Group)
+	if err != nil {
+		return nil, err
+	}
+	m := MoveGroup{Group: ch.Group}
+	for _, p := range g.Positions {
+		if slices.Contains(ch.Streams, p.Stream) {
+			m.Forget = append(m.Forget, p.Shard)
+		}
+	}
+	return m.plan(ctx, c)
+}

@@ -1,0 +1,306 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	ss "github.com/seastreamer/seastreamer"
+)
+
+var errUnsupported = errors.ErrUnsupported
+
+// Nodes are the servers of the cluster, or the one there is, by ID.
+func (c *Client) Nodes(ctx context.Context) ([]NodeInfo, error) {
+	d, err := c.nodes()
+	if err != nil {
+		return nil, err
+	}
+	return d.Nodes(ctx)
+}
+
+// NodeConfig are the settings of one node, by name.
+func (c *Client) NodeConfig(ctx context.Context, id string) ([]ConfigEntry, error) {
+	d, err := c.nodes()
+	if err != nil {
+		return nil, err
+	}
+	return d.NodeConfig(ctx, id)
+}
+
+// LogDirs are the folders in which a node keeps data; with id "" those of all
+// nodes.
+func (c *Client) LogDirs(ctx context.Context, id string) ([]LogDir, error) {
+	d, err := c.nodes()
+	if err != nil {
+		return nil, err
+	}
+	return d.LogDirs(ctx, id)
+}
+
+// Cluster describes the cluster and what is not well with it.
+func (c *Client) Cluster(ctx context.Context) (ClusterInfo, error) {
+	d, err := c.cluster()
+	if err != nil {
+		return ClusterInfo{}, err
+	}
+	return d.Cluster(ctx)
+}
+
+// Reassignments are those that are under way.
+func (c *Client) Reassignments(ctx context.Context) ([]Reassignment, error) {
+	d, err := c.cluster()
+	if err != nil {
+		return nil, err
+	}
+	return d.Reassignments(ctx)
+}
+
+// Rules are what users may do, and may not.
+func (c *Client) Rules(ctx context.Context) ([]AccessRule, error) {
+	d, err := c.access()
+	if err != nil {
+		return nil, err
+	}
+	return d.Rules(ctx)
+}
+
+// Users are the users that the server itself knows.
+func (c *Client) Users(ctx context.Context) ([]UserInfo, error) {
+	d, err := c.access()
+	if err != nil {
+		return nil, err
+	}
+	return d.Users(ctx)
+}
+
+// SetNodeConfig is the change of settings of a node, or with Node "" of all. A
+// nil value is the default.
+type SetNodeConfig struct {
+	Node string
+	Set  map[string]*string
+}
+
+// Kind is "set-node-config".
+func (SetNodeConfig) Kind() string { return "set-node-config" }
+
+func (ch SetNodeConfig) plan(ctx context.Context, c *Client) (*Plan, error) {
+	d, err := c.nodes()
+	if err != nil {
+		return nil, err
+	}
+	var was []ConfigEntry
+	target := "all nodes"
+	if ch.Node != "" {
+		target = "node " + ch.Node
+		if was, err = d.NodeConfig(ctx, ch.Node); err != nil {
+			return nil, err
+		}
+	}
+	p := &Plan{Target: target, Destructive: true}
+	for _, name := range slices.Sorted(keys(ch.Set)) {
+		s := Step{Item: target, Action: "set", What: name, To: "default"}
+		if v := ch.Set[name]; v != nil {
+			s.To = *v
+		}
+		if i := slices.IndexFunc(was, func(e ConfigEntry) bool { return e.Name == name }); i >= 0 {
+			if s.From = was[i].Value; was[i].Secret {
+				s.From, s.To = "", "(secret)"
+			}
+		}
+		p.Steps = append(p.Steps, s)
+	}
+	p.apply = once(func(ctx context.Context) error { return d.SetNodeConfig(ctx, ch.Node, ch.Set) })
+	return p, nil
+}
+
+// ElectLeaders is the change that makes preferred replicas leaders again.
+type ElectLeaders struct {
+	Shards  []ss.Shard // empty is all whose leader is another one
+	Unclean bool       // take a replica that is not in sync where there is no other: messages may be lost
+}
+
+// Kind is "elect-leaders".
+func (ElectLeaders) Kind() string { return "elect-leaders" }
+
+func (ch ElectLeaders) plan(_ context.Context, c *Client) (*Plan, error) {
+	d, err := c.cluster()
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Target: "cluster", Destructive: ch.Unclean}
+	detail := ""
+	if ch.Unclean {
+		detail = "unclean: messages may be lost"
+	}
+	for _, sh := range ch.Shards {
+		p.Steps = append(p.Steps, Step{Item: sh.String(), Action: "elect", To: "preferred leader", Detail: detail})
+	}
+	if len(ch.Shards) == 0 {
+		p.Steps = []Step{{Item: "every shard whose leader is not the preferred one", Action: "elect", To: "preferred leader", Detail: detail}}
+	}
+	p.apply = func(ctx context.Context, p *Plan) error {
+		changed, err := d.ElectLeaders(ctx, ch.Shards, ch.Unclean)
+		for i := range p.Steps {
+			if len(ch.Shards) == 0 {
+				p.Steps[i].Detail = fmt.Sprintf("%d leaders have changed", len(changed))
+			} else if err == nil && !slices.Contains(changed, ch.Shards[i]) {
+				p.Steps[i].Detail = "it led already"
+			}
+		}
+		return p.all(err)
+	}
+	return p, nil
+}
+
+// Reassign is the change that has shards held by other nodes. Empty Replicas
+// cancel what is under way.
+type Reassign struct{ To []Reassignment }
+
+// Kind is "reassign".
+func (Reassign) Kind() string { return "reassign" }
+
+func (ch Reassign) plan(ctx context.Context, c *Client) (*Plan, error) {
+	d, err := c.cluster()
+	if err != nil {
+		return nil, err
+	}
+	seen := make(map[string]struct{})
+	for _, r := range ch.To {
+		seen[r.Stream] = struct{}{}
+	}
+	infos, err := c.Describe(ctx, DetailReplicas|DetailBytes, slices.Sorted(keys(seen))...)
+	if err != nil {
+		return nil, err
+	}
+	now := make(map[ss.Shard]ShardInfo)
+	for _, in := range infos {
+		for _, sh := range in.Shards {
+			now[ss.Shard{Stream: in.Name, Index: sh.Index}] = sh
+		}
+	}
+	p := &Plan{Target: "cluster", Destructive: true}
+	for _, r := range ch.To {
+		s := Step{Item: r.Shard.String(), Action: "reassign", From: strings.Join(now[r.Shard].Replicas, ","), To: strings.Join(r.Replicas, ",")}
+		if len(r.Replicas) == 0 {
+			s.Action, s.To = "cancel", ""
+		} else if b := now[r.Shard].Bytes; b > 0 {
+			added := 0
+			for _, n := range r.Replicas {
+				if !slices.Contains(now[r.Shard].Replicas, n) {
+					added++
+				}
+			}
+			s.Detail = FormatBytes(b*int64(added)) + " to copy"
+		}
+		p.Steps = append(p.Steps, s)
+	}
+	p.apply = once(func(ctx context.Context) error { return d.Reassign(ctx, ch.To) })
+	return p, nil
+}
+
+// Grant is the change that lets users do things, or with Deny forbids them.
+type Grant struct{ Rules []AccessRule }
+
+// Kind is "grant".
+func (Grant) Kind() string { return "grant" }
+
+func (ch Grant) plan(_ context.Context, c *Client) (*Plan, error) {
+	d, err := c.access()
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Target: "access rules", Steps: ruleSteps(ch.Rules, "grant")}
+	p.apply = once(func(ctx context.Context) error { return d.Grant(ctx, ch.Rules) })
+	return p, nil
+}
+
+// Revoke is the change that takes rules away.
+type Revoke struct{ Rules []AccessRule }
+
+// Kind is "revoke".
+func (Revoke) Kind() string { return "revoke" }
+
+func (ch Revoke) plan(_ context.Context, c *Client) (*Plan, error) {
+	d, err := c.access()
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Target: "access rules", Destructive: true, Steps: ruleSteps(ch.Rules, "revoke")}
+	p.apply = once(func(ctx context.Context) error {
+		gone, err := d.Revoke(ctx, ch.Rules)
+		if err == nil && len(gone) == 0 {
+			err = &ss.Error{Op: "revoke", Kind: ss.ErrNotFound, Err: errors.New("there is no such rule")}
+		}
+		return err
+	})
+	return p, nil
+}
+
+func ruleSteps(rules []AccessRule, action string) []Step {
+	steps := make([]Step, len(rules))
+	for i, r := range rules {
+		steps[i] = Step{Item: r.User, Action: action, To: RuleText(r)}
+	}
+	return steps
+}
+
+// RuleText is the rule in words, without the user: "read stream news*".
+func RuleText(r AccessRule) string {
+	text := r.Operation + " " + r.Kind
+	if r.Name != "" {
+		text += " " + r.Name
+	}
+	if r.Prefix {
+		text += "*"
+	}
+	if r.Host != "" && r.Host != "*" {
+		text += " from " + r.Host
+	}
+	if r.Deny {
+		text = "not " + text
+	}
+	return text
+}
+
+// SetUser is the change that makes a user or changes one.
+type SetUser struct{ UserSpec }
+
+// Kind is "set-user".
+func (SetUser) Kind() string { return "set-user" }
+
+func (ch SetUser) plan(_ context.Context, c *Client) (*Plan, error) {
+	d, err := c.access()
+	if err != nil {
+		return nil, err
+	}
+	var to []string
+	if ch.Password != "" {
+		to = append(to, strings.TrimSpace("a password "+ch.Mechanism))
+	}
+	if ch.Disable {
+		to = append(to, "disabled")
+	}
+	to = append(to, ch.UserSpec.Native...)
+	p := &Plan{Target: ch.Name, Destructive: ch.Disable, Steps: []Step{{Item: ch.Name, Action: "set", What: "user", To: strings.Join(to, " ")}}}
+	p.apply = once(func(ctx context.Context) error { return d.SetUser(ctx, ch.UserSpec) })
+	return p, nil
+}
+
+// DeleteUser is the change that removes a user.
+type DeleteUser struct{ Name string }
+
+// Kind is "delete-user".
+func (DeleteUser) Kind() string { return "delete-user" }
+
+func (ch DeleteUser) plan(_ context.Context, c *Client) (*Plan, error) {
+	d, err := c.access()
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Target: ch.Name, Destructive: true, Steps: []Step{{Item: ch.Name, Action: "delete", What: "user"}}}
+	p.apply = once(func(ctx context.Context) error { return d.DeleteUser(ctx, ch.Name) })
+	return p, nil
+}

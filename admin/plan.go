@@ -1,0 +1,145 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// A Plan is what a change would do, and after Apply what it did. It is for one
+// goroutine.
+type Plan struct {
+	Change      string `json:"change"`      // the change's kind
+	Target      string `json:"target"`      // what it is done to
+	Destructive bool   `json:"destructive"` // it removes what cannot be had back, or moves what others rely on
+	Steps       []Step `json:"steps"`       // empty: there is nothing to do
+	Applied     bool   `json:"applied"`     // Apply was called
+
+	undo  Change
+	apply func(ctx context.Context, p *Plan) error
+}
+
+// A Step is one part of a plan.
+type Step struct {
+	Item   string `json:"item"`             // the stream, shard, group, node, user or rule
+	Action string `json:"action"`           // "create", "delete", "set", "move", "trim", …
+	What   string `json:"what,omitempty"`   // the setting, or whatever else it is of the item
+	From   string `json:"from,omitempty"`   // how it is
+	To     string `json:"to,omitempty"`     // how it will be
+	Detail string `json:"detail,omitempty"` // what else is to be known, in words
+	// Messages is how many messages it removes or passes over; Estimated where
+	// that is not exact.
+	Messages  int64  `json:"messages,omitempty"`
+	Estimated bool   `json:"estimated,omitempty"`
+	Bytes     int64  `json:"bytes,omitempty"` // that it frees
+	Done      bool   `json:"done"`
+	Error     string `json:"error,omitempty"`
+
+	err error
+}
+
+// Empty reports whether there is nothing to do.
+func (p *Plan) Empty() bool { return len(p.Steps) == 0 }
+
+// Apply does what the plan says, once. The error says what was not done; each
+// step says so for itself. A step that fails does not keep the others from being
+// done where they do not depend on it.
+func (p *Plan) Apply(ctx context.Context) error {
+	if p.Applied {
+		return errors.New("the plan was applied already")
+	}
+	p.Applied = true
+	if p.Empty() {
+		return nil
+	}
+	return p.apply(ctx, p)
+}
+
+// Undo is the change that takes the plan back, as things were when it was made,
+// and whether there is one.
+func (p *Plan) Undo() (Change, bool) { return p.undo, p.undo != nil }
+
+// all says that all steps ended with err.
+func (p *Plan) all(err error) error {
+	for i := range p.Steps {
+		p.Steps[i].end(err)
+	}
+	return err
+}
+
+func (s *Step) end(err error) {
+	s.Done, s.err = err == nil, err
+	if err != nil {
+		s.Error = err.Error()
+	}
+}
+
+// each does the steps one by one, all of them whatever becomes of one.
+func (p *Plan) each(do func(i int) error) error {
+	var failed []Failure
+	for i := range p.Steps {
+		err := do(i)
+		p.Steps[i].end(err)
+		if err != nil {
+			failed = append(failed, Failure{p.Steps[i].Item, err})
+		}
+	}
+	return partial(len(p.Steps), failed)
+}
+
+// once is an apply that does everything by one call.
+func once(do func(ctx context.Context) error) func(context.Context, *Plan) error {
+	return func(ctx context.Context, p *Plan) error { return p.all(do(ctx)) }
+}
+
+// String is the plan for people: a line for each step.
+func (p *Plan) String() string {
+	var b strings.Builder
+	if p.Empty() {
+		fmt.Fprintf(&b, "%s %s: nothing to do\n", p.Change, p.Target)
+	}
+	for _, s := range p.Steps {
+		b.WriteString(s.String())
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// String is the step in one line.
+func (s Step) String() string {
+	var b strings.Builder
+	b.WriteString(s.Action + " " + s.Item)
+	if s.What != "" {
+		b.WriteString(" " + s.What)
+	}
+	switch {
+	case s.From != "" && s.To != "":
+		b.WriteString(": " + s.From + " → " + s.To)
+	case s.To != "":
+		b.WriteString(": " + s.To)
+	case s.From != "":
+		b.WriteString(": " + s.From)
+	}
+	var notes []string
+	if s.Messages != 0 {
+		about := ""
+		if s.Estimated {
+			about = "about "
+		}
+		notes = append(notes, fmt.Sprintf("%s%d messages", about, s.Messages))
+	}
+	if s.Bytes > 0 {
+		notes = append(notes, FormatBytes(s.Bytes))
+	}
+	if s.Detail != "" {
+		notes = append(notes, s.Detail)
+	}
+	if s.Error != "" {
+		notes = append(notes, "failed: "+s.Error)
+	}
+	if len(notes) > 0 {
+		b.WriteString(" (" + strings.Join(notes, ", ") + ")")
+	}
+	return b.String()
+}
