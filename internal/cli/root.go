@@ -20,6 +20,7 @@ import (
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
 	"github.com/seastreamer/seastreamer/internal/cli/flux"
 	"github.com/seastreamer/seastreamer/internal/cli/produce"
+	"github.com/seastreamer/seastreamer/internal/cli/stream"
 	"github.com/seastreamer/seastreamer/internal/cli/tap"
 	"github.com/seastreamer/seastreamer/internal/cli/version"
 	"github.com/seastreamer/seastreamer/internal/iostreams"
@@ -66,7 +67,7 @@ func help() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about, rest, err := cmd.Parent().Find(args)
 			if err != nil || len(rest) > 0 {
-				return noCommand(cmd.Parent(), args)
+				return factory.NoCommand(cmd.Parent(), args)
 			}
 			return about.Help()
 		},
@@ -90,12 +91,12 @@ func Root(f *factory.Factory, name string) *cobra.Command {
 		Use:   "streamer",
 		Short: "Produce and consume streams, in the shell",
 		Long:  overview,
-		Args:  noCommand,
+		Args:  factory.NoCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	streamer.AddCommand(
 		flux.New(f, nil), tap.New(f, nil), produce.New(f, nil), consume.New(f, nil),
-		cp.New(f, nil), cp.NewMirror(f, nil), drivers.New(f), completion.New(f), version.New(f),
+		cp.New(f, nil), cp.NewMirror(f, nil), stream.New(f), drivers.New(f), completion.New(f), version.New(f),
 	)
 	root := streamer
 	if f.Program = "sea-streamer"; name == "sea-streamer" {
@@ -103,7 +104,7 @@ func Root(f *factory.Factory, name string) *cobra.Command {
 		streamer.Long = strings.ReplaceAll(streamer.Long, "sea streamer", "sea-streamer")
 	} else {
 		f.Program = "sea streamer"
-		root = &cobra.Command{Use: "sea", Short: streamer.Short, Long: streamer.Long, Args: noCommand,
+		root = &cobra.Command{Use: "sea", Short: streamer.Short, Long: streamer.Long, Args: factory.NoCommand,
 			RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 		root.AddCommand(streamer)
 		streamer.AddCommand(help()) // as the root has one
@@ -130,22 +131,6 @@ is named.
   sea streamer consume news --from start -o json | jq .
   sea streamer consume redis://localhost:6379/news --from -1h
   sea streamer cp redis://localhost:6379/news kafka://localhost:9092/news`
-
-// noCommand refuses a word that is not a command, with what may have been
-// meant.
-func noCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	hint := cmd.CommandPath() + " --help lists the commands"
-	if cmd.SuggestionsMinimumDistance <= 0 {
-		cmd.SuggestionsMinimumDistance = 2
-	}
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		hint = "did you mean " + strings.Join(near, " or ") + "?"
-	}
-	return exit.Usagef(hint, "unknown command %q for %q", args[0], cmd.CommandPath())
-}
 
 // asUsage gives what cobra itself refuses the code of a usage error.
 func asUsage(err error) error {

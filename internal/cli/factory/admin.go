@@ -1,0 +1,18 @@
+package factory
+
+import (
+	"context"
+	"errors"
+
+	ss "github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/admin"
+)
+
+// Admin opens the broker of a URL to administer it. end closes it.
+func (f *Factory) Admin(ctx context.Context, u ss.URL) (c *admin.Client, end func(error) error, err error) {
+	s, err := f.Open(ctx, u.Broker(), ss.Observer{})
+	if err != nil {
+		return nil, nil, err
+	}
+	return admin.New(s), func(err error) error { return errors.Join(err, s.Close(context.WithoutCancel(ctx))) }, nil
+}

@@ -1,0 +1,144 @@
+// Package journal keeps how to undo what commands have changed: a file in the
+// user's state folder with a line of JSON for each change that can be undone, the
+// oldest first.
+package journal
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/seastreamer/seastreamer/admin"
+	"github.com/seastreamer/seastreamer/internal/cli/exit"
+	"github.com/seastreamer/seastreamer/internal/cli/factory"
+)
+
+// keep is how many entries the file holds; older ones go.
+const keep = 1000
+
+// An Entry is one change and the one that undoes it.
+type Entry struct {
+	Time   time.Time       `json:"time"`
+	Broker string          `json:"broker"` // without secrets
+	Kind   string          `json:"kind"`   // of the change that was made
+	Target string          `json:"target"`
+	Undo   json.RawMessage `json:"undo"` // as admin.MarshalChange writes it
+}
+
+// Change is the change that undoes the entry's.
+func (e Entry) Change() (admin.Change, error) { return admin.UnmarshalChange(e.Undo) }
+
+// A Journal is the file. One process at a time changes it.
+type Journal struct{ path string }
+
+// Open is the journal of the user. Nothing is created yet but its folder.
+func Open(f *factory.Factory) (*Journal, error) {
+	dir, err := f.StateDir("undo")
+	if err != nil {
+		return nil, err
+	}
+	return &Journal{filepath.Join(dir, "journal.ndjson")}, nil
+}
+
+// Add keeps how to undo a plan that was applied, where it can be undone.
+func (j *Journal) Add(broker string, p *admin.Plan) error {
+	ch, ok := p.Undo()
+	if !ok {
+		return nil
+	}
+	undo, err := admin.MarshalChange(ch)
+	if err != nil {
+		return err
+	}
+	return j.change(func(all []Entry) []Entry {
+		return append(all, Entry{Time: time.Now().UTC().Truncate(time.Millisecond), Broker: broker, Kind: p.Change, Target: p.Target, Undo: undo})
+	})
+}
+
+// Last is the newest entry about a target on a broker, and whether there is one.
+func (j *Journal) Last(broker, target string, kinds ...string) (e Entry, ok bool, err error) {
+	all, err := j.read()
+	for _, e := range slices.Backward(all) {
+		if e.Broker == broker && e.Target == target && slices.Contains(kinds, e.Kind) {
+			return e, true, err
+		}
+	}
+	return Entry{}, false, err
+}
+
+// Remove takes an entry out, which was undone.
+func (j *Journal) Remove(e Entry) error {
+	return j.change(func(all []Entry) []Entry {
+		return slices.DeleteFunc(all, func(o Entry) bool {
+			return o.Time.Equal(e.Time) && o.Broker == e.Broker && o.Target == e.Target && bytes.Equal(o.Undo, e.Undo)
+		})
+	})
+}
+
+func (j *Journal) read() ([]Entry, error) {
+	b, err := os.ReadFile(j.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []Entry
+	r := bufio.NewReader(bytes.NewReader(b))
+	for {
+		line, err := r.ReadBytes('\n')
+		if len(bytes.TrimSpace(line)) > 0 {
+			var e Entry
+			if err := json.Unmarshal(line, &e); err != nil {
+				return nil, &exit.Error{Code: exit.BadData, Item: j.path, Msg: "the journal " + j.path + " is damaged", Err: err, Hint: "move it away"}
+			}
+			all = append(all, e)
+		}
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+	}
+}
+
+// change replaces the file, under a lock, for good: whoever loses power has the
+// old or the new one.
+func (j *Journal) change(edit func([]Entry) []Entry) error {
+	lock, err := os.OpenFile(j.path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }() // which unlocks it
+	if err := lockFile(lock); err != nil {
+		return err
+	}
+	all, err := j.read()
+	if err != nil {
+		return err
+	}
+	all = edit(all)
+	all = all[max(0, len(all)-keep):]
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	for _, e := range all {
+		if err := enc.Encode(e); err != nil {
+			return err
+		}
+	}
+	next, err := os.OpenFile(j.path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = next.Write(b.Bytes())
+	err = errors.Join(err, next.Sync(), next.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(j.path+".new", j.path)
+}

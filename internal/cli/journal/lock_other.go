@@ -1,0 +1,9 @@
+//go:build !unix
+
+package journal
+
+import "os"
+
+// lockFile does nothing where there is no flock: two commands at the same instant
+// may lose an entry.
+func lockFile(*os.File) error { return nil }

@@ -1,0 +1,125 @@
+package stream
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seastreamer/seastreamer/admin"
+	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/internal/cli/exit"
+	"github.com/seastreamer/seastreamer/internal/cli/factory"
+	"github.com/seastreamer/seastreamer/internal/cli/listing"
+)
+
+const everything = driver.DetailBounds | driver.DetailTimes | driver.DetailBytes | driver.DetailReplicas | driver.DetailSettings
+
+func newInfo(f *factory.Factory) *cobra.Command {
+	t := &target{f: f}
+	var o listing.Options
+	cmd := &cobra.Command{
+		Use:   "info STREAM...",
+		Short: "Describe streams: shards, sizes, times, settings",
+		Long: `Describe streams: their settings, and of each shard what it holds from which
+sequence number and time to which, how large it is, and where it is kept. -o wide
+and -o json also show every setting by the backend's own name.`,
+		Example: `  sea streamer stream info news --broker localhost:9092
+  sea streamer stream info redis://localhost:6379/news -o json | jq .each`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := operands(args, 1, -1, "a stream", "stream info news"); err != nil {
+				return err
+			}
+			u, c, end, err := t.open(cmd.Context(), args...)
+			if err != nil {
+				return err
+			}
+			infos, err := c.Describe(cmd.Context(), everything, u.Streams...)
+			if e := show(f, o, infos); e != nil {
+				return end(e)
+			}
+			return end(factory.Reader(err, u.Streams))
+		},
+	}
+	t.flags(cmd.Flags())
+	listing.AddFlags(cmd.Flags(), &o)
+	return cmd
+}
+
+func show(f *factory.Factory, o listing.Options, infos []admin.StreamInfo) error {
+	infos = slices.DeleteFunc(slices.Clone(infos), func(in admin.StreamInfo) bool { return in.Err != nil && len(in.Shards) == 0 })
+	if o.Output == "json" {
+		return listing.Write(f.IO, o, nil, each(infos), func(in admin.StreamInfo) any { return whole(in, everything) })
+	}
+	for _, in := range infos {
+		if f.IO.OutTTY || o.Output == "table" || o.Output == "wide" {
+			if err := head(f, o, in); err != nil {
+				return err
+			}
+		}
+		var rows []shardRow
+		for _, sh := range in.Shards {
+			rows = append(rows, shardRow{in.Name, sh})
+		}
+		if err := listing.Write(f.IO, o, shardColumns, each(rows), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func each[T any](all []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, t := range all {
+			if !yield(t, nil) {
+				return
+			}
+		}
+	}
+}
+
+// head is what there is to say about the stream as a whole, for people.
+func head(f *factory.Factory, o listing.Options, in admin.StreamInfo) error {
+	var b strings.Builder
+	n := admin.Messages(in)
+	fmt.Fprintf(&b, "%s: %d shards, %s messages", in.Name, len(in.Shards), listing.HumanCount(n))
+	if size := admin.Bytes(in); size >= 0 {
+		fmt.Fprintf(&b, ", %s", listing.Bytes(size))
+	}
+	if last := newest(in); !last.IsZero() {
+		fmt.Fprintf(&b, ", newest %s", listing.Ago(last))
+	}
+	b.WriteByte('\n')
+	for _, s := range admin.List(in.Settings) {
+		fmt.Fprintf(&b, "  %s=%s\n", s.Name, s.Value)
+	}
+	if o.Output == "wide" {
+		for _, e := range in.Config {
+			fmt.Fprintf(&b, "  %s=%s (%s)\n", e.Name, e.Value, e.Source)
+		}
+	}
+	_, err := f.IO.Out.Write(listing.Safe(b.String()))
+	return exit.Output(err)
+}
+
+type shardRow struct {
+	stream string
+	admin.ShardInfo
+}
+
+var shardColumns = []listing.Column[shardRow]{
+	{Name: "stream", Raw: func(s shardRow) string { return s.stream }, Wide: true},
+	{Name: "shard", Raw: func(s shardRow) string { return strconv.Itoa(int(s.Index)) }, Right: true},
+	{Name: "first", Raw: func(s shardRow) string { return s.Bound.First.String() }, Right: true},
+	{Name: "next", Raw: func(s shardRow) string { return s.Bound.Next.String() }, Right: true},
+	{Name: "messages", Raw: func(s shardRow) string { return listing.Count(s.Messages) }, Human: func(s shardRow) string { return listing.HumanCount(s.Messages) }, Right: true},
+	{Name: "bytes", Raw: func(s shardRow) string { return listing.Number(s.Bytes) }, Human: func(s shardRow) string { return listing.Bytes(s.Bytes) }, Right: true},
+	{Name: "oldest", Raw: func(s shardRow) string { return listing.Time(s.FirstTime) }, Human: func(s shardRow) string { return listing.Ago(s.FirstTime) }},
+	{Name: "newest", Raw: func(s shardRow) string { return listing.Time(s.LastTime) }, Human: func(s shardRow) string { return listing.Ago(s.LastTime) }},
+	{Name: "leader", Raw: func(s shardRow) string { return s.Leader }},
+	{Name: "replicas", Raw: func(s shardRow) string { return strings.Join(s.Replicas, ",") }},
+	{Name: "in_sync", Raw: func(s shardRow) string { return strings.Join(s.InSync, ",") }, Wide: true},
+}

@@ -1,0 +1,88 @@
+// Package stream is the commands about streams: ls, info, find, create, set, rm,
+// shards, clone and trim.
+package stream
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	ss "github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/admin"
+	"github.com/seastreamer/seastreamer/internal/cli/change"
+	"github.com/seastreamer/seastreamer/internal/cli/exit"
+	"github.com/seastreamer/seastreamer/internal/cli/factory"
+)
+
+// New is the command with those below it.
+func New(f *factory.Factory) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "stream",
+		Short: "List, describe, create, change and remove streams",
+		Example: `  sea streamer stream ls --broker localhost:9092
+  sea streamer stream info redis://localhost:6379/news
+  sea streamer stream create news --shards 4 --set max-age=7d --broker localhost:9092
+  sea streamer stream rm news --dry-run`,
+		Args: factory.NoCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newLs(f), newInfo(f), newFind(f), newCreate(f), newSet(f), newRm(f), newShards(f), newClone(f), newTrim(f))
+	return cmd
+}
+
+// target is which broker a command means, and the streams that it names.
+type target struct {
+	f *factory.Factory
+	t factory.Target
+}
+
+func (t *target) flags(fs *pflag.FlagSet) { factory.AddBrokerFlags(fs, &t.t) }
+
+// open opens the broker of the operands, which are names or URLs of streams.
+func (t *target) open(ctx context.Context, operands ...string) (u ss.URL, c *admin.Client, end func(error) error, err error) {
+	if len(operands) > 0 {
+		u, err = t.f.Resolve(t.t, operands...)
+	} else {
+		u, err = t.f.ResolveBroker(t.t)
+	}
+	if err == nil {
+		c, end, err = t.f.Admin(ctx, u)
+	}
+	return u, c, end, err
+}
+
+// changer is a command that changes something of streams.
+type changer struct {
+	target
+	o change.Options
+}
+
+func (ch *changer) flags(fs *pflag.FlagSet) {
+	ch.target.flags(fs)
+	change.AddFlags(fs, &ch.o)
+}
+
+// run does what make makes of the streams that the operands name.
+func (ch *changer) run(ctx context.Context, operands []string, make func(streams []string) (admin.Change, error)) error {
+	u, c, end, err := ch.open(ctx, operands...)
+	if err != nil {
+		return err
+	}
+	what, err := make(u.Streams)
+	if err == nil {
+		err = change.Run(ctx, ch.f, c, u, what, ch.o)
+	}
+	return end(err)
+}
+
+// operands refuses too few or too many.
+func operands(args []string, least, most int, want, example string) error {
+	switch {
+	case len(args) < least:
+		return exit.Usagef(example, "%s is wanted", want)
+	case most > 0 && len(args) > most:
+		return exit.Usagef(example, "%q is too much: %s is wanted", args[most], want)
+	}
+	return nil
+}
