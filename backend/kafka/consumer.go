@@ -76,7 +76,7 @@ func (c *client) Consumer(ctx context.Context, cc driver.ConsumerConfig) (driver
 	for name, t := range ts {
 		m.ids[name] = t.id
 	}
-	if m.starts, err = m.resolve(open, c.cl, cc.Start, shardsOf(ts)); err != nil {
+	if m.starts, err = m.c.resolve(open, c.cl, cc.Isolation, cc.Start, shardsOf(ts)); err != nil {
 		return nil, err
 	}
 	m.life, m.end = context.WithCancel(c.life)
@@ -139,17 +139,16 @@ func (m *consumer) options(more ...kgo.Opt) []kgo.Opt {
 }
 
 // resolve says where start is in each of the shards.
-func (m *consumer) resolve(ctx context.Context, cl *kgo.Client, start driver.Start, shards []driver.Shard) (map[driver.Shard]int64, error) {
-	iso := m.conf.Isolation
+func (c *client) resolve(ctx context.Context, cl *kgo.Client, iso driver.Isolation, start driver.Start, shards []driver.Shard) (map[driver.Shard]int64, error) {
 	switch start.At {
 	case driver.AtLatest:
-		return listOffsets(ctx, m.c, cl, iso, each(shards, atEnd))
+		return listOffsets(ctx, c, cl, iso, each(shards, atEnd))
 	case driver.AtTime:
 		ms := start.Time.UnixMilli()
 		if start.Time.After(time.UnixMilli(ms)) {
 			ms++ // Kafka keeps milliseconds: the first at or after a part of one is the next
 		}
-		found, err := listOffsets(ctx, m.c, cl, iso, each(shards, max(ms, 0)))
+		found, err := listOffsets(ctx, c, cl, iso, each(shards, max(ms, 0)))
 		if err != nil {
 			return nil, err
 		}
@@ -159,13 +158,13 @@ func (m *consumer) resolve(ctx context.Context, cl *kgo.Client, start driver.Sta
 				none = append(none, s)
 			}
 		}
-		ends, err := listOffsets(ctx, m.c, cl, iso, each(none, atEnd))
+		ends, err := listOffsets(ctx, c, cl, iso, each(none, atEnd))
 		for s, o := range ends {
 			found[s] = o
 		}
 		return found, err
 	}
-	found, err := listOffsets(ctx, m.c, cl, iso, each(shards, atStart))
+	found, err := listOffsets(ctx, c, cl, iso, each(shards, atStart))
 	if err == nil && start.At == driver.AtSeq {
 		for s, first := range found {
 			found[s] = max(first, offset(start.Seq))
@@ -331,7 +330,7 @@ func (m *consumer) Seek(ctx context.Context, gen uint64, to map[driver.Shard]dri
 	var at []driver.Position
 	goTo := map[*cursor]int64{}
 	for start, shards := range starts {
-		found, err := m.resolve(ctx, m.cl, start, shards)
+		found, err := m.c.resolve(ctx, m.cl, m.conf.Isolation, start, shards)
 		if err != nil {
 			return nil, err
 		}

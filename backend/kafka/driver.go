@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -132,7 +133,8 @@ type client struct {
 	closed  bool
 	classes map[string]*streamClass
 
-	warned sync.Once // see warnTransactions
+	warned  sync.Once   // see warnTransactions
+	reached atomic.Bool // see reach
 }
 
 // options are what all clients have in common. Every limit of franz-go that

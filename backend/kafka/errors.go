@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -57,6 +56,23 @@ var kinds = map[*kerr.Error]error{
 	kerr.CorruptMessage:                     driver.ErrLost,
 	kerr.TopicAlreadyExists:                 driver.ErrExists,
 	kerr.TransactionalIDAuthorizationFailed: driver.ErrDenied,
+
+	// Of administration.
+	kerr.InvalidPartitions:           driver.ErrInvalid,
+	kerr.InvalidReplicationFactor:    driver.ErrInvalid,
+	kerr.InvalidReplicaAssignment:    driver.ErrInvalid,
+	kerr.InvalidPrincipalType:        driver.ErrInvalid,
+	kerr.UnacceptableCredential:      driver.ErrInvalid,
+	kerr.DuplicateResource:           driver.ErrExists,
+	kerr.ResourceNotFound:            driver.ErrNotFound,
+	kerr.GroupIDNotFound:             driver.ErrNotFound,
+	kerr.NonEmptyGroup:               driver.ErrFenced,
+	kerr.GroupSubscribedToTopic:      driver.ErrFenced,
+	kerr.NoReassignmentInProgress:    driver.ErrNotFound,
+	kerr.ReassignmentInProgress:      driver.ErrUnavailable,
+	kerr.PreferredLeaderNotAvailable: driver.ErrUnavailable,
+	kerr.EligibleLeadersNotAvailable: driver.ErrUnavailable,
+	kerr.TopicDeletionDisabled:       driver.ErrDenied,
 }
 
 // describe is one line about an error of the server or the way to it, and its
@@ -89,8 +105,8 @@ func (c *client) describe(err error, stream string) (kind, text error) {
 	if errors.As(err, &op) {
 		return driver.ErrUnavailable, err
 	}
-	if strings.Contains(err.Error(), "broker is too old") {
-		return errors.ErrUnsupported, err
+	if unsupported(err) {
+		return errors.ErrUnsupported, fmt.Errorf("%s does not know the request: its release is too old for it, or it is not Apache Kafka", c.nodes())
 	}
 	return driver.ErrUnavailable, err
 }

@@ -96,6 +96,30 @@ const (
 // listOffsets asks the leaders where shards begin, end, or have the first
 // message at or after a time; then -1 means that there is none.
 func listOffsets(ctx context.Context, c *client, cl *kgo.Client, iso driver.Isolation, at map[driver.Shard]int64) (map[driver.Shard]int64, error) {
+	all, err := lookUp(ctx, c, cl, iso, at)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[driver.Shard]int64, len(all))
+	for s, l := range all {
+		if l.err != nil {
+			return nil, l.err
+		}
+		found[s] = l.offset
+	}
+	return found, nil
+}
+
+// A lookup is what ListOffsets says of one shard.
+type lookup struct {
+	offset, time int64 // -1 where there is none
+	version      int16 // of the answer
+	err          error // a *driver.Error
+}
+
+// lookUp is listOffsets with the times that go with the offsets, and an error
+// for each shard. It returns one for each of at.
+func lookUp(ctx context.Context, c *client, cl *kgo.Client, iso driver.Isolation, at map[driver.Shard]int64) (map[driver.Shard]lookup, error) {
 	if len(at) == 0 {
 		return nil, nil
 	}
@@ -122,28 +146,52 @@ func listOffsets(ctx context.Context, c *client, cl *kgo.Client, iso driver.Isol
 	if gone := c.ask(ctx, func() { answers = cl.RequestSharded(ctx, req) }); gone != nil {
 		return nil, c.fail("", oneOf(req), gone)
 	}
-	found := make(map[driver.Shard]int64, len(at))
+	found := make(map[driver.Shard]lookup, len(at))
 	for _, r := range answers {
 		if r.Err != nil {
-			return nil, c.fail("", oneOf(r.Req), r.Err)
+			if ctx.Err() != nil {
+				return nil, c.fail("", oneOf(r.Req), r.Err)
+			}
+			c.lookedInVain(r, found)
+			continue
 		}
-		for _, t := range r.Resp.(*kmsg.ListOffsetsResponse).Topics {
+		answer := r.Resp.(*kmsg.ListOffsetsResponse)
+		for _, t := range answer.Topics {
 			for _, p := range t.Partitions {
 				s := driver.Shard{Stream: t.Topic, Index: p.Partition}
-				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-					kind, text := c.describe(err, t.Topic)
-					return nil, &driver.Error{Shard: s, Kind: kind, Err: text}
-				}
-				found[s] = p.Offset
+				found[s] = lookup{p.Offset, p.Timestamp, answer.Version, c.failShard(s, kerr.ErrorForCode(p.ErrorCode))}
 			}
 		}
 	}
 	for s := range at {
 		if _, ok := found[s]; !ok {
-			return nil, &driver.Error{Shard: s, Kind: driver.ErrUnavailable, Err: fmt.Errorf("%s did not say where it begins and ends", c.nodes())}
+			found[s] = lookup{offset: -1, time: -1, err: &driver.Error{Shard: s, Kind: driver.ErrUnavailable, Err: fmt.Errorf("%s did not say where it begins and ends", c.nodes())}}
 		}
 	}
 	return found, nil
+}
+
+// lookedInVain adds the error of a part of a request to its shards.
+func (c *client) lookedInVain(r kgo.ResponseShard, found map[driver.Shard]lookup) {
+	req, ok := r.Req.(*kmsg.ListOffsetsRequest)
+	if !ok {
+		return
+	}
+	for _, t := range req.Topics {
+		err := c.fail("", t.Topic, r.Err)
+		for _, p := range t.Partitions {
+			found[driver.Shard{Stream: t.Topic, Index: p.Partition}] = lookup{offset: -1, time: -1, err: err}
+		}
+	}
+}
+
+// failShard is fail for what is about one shard.
+func (c *client) failShard(s driver.Shard, err error) error {
+	if err == nil {
+		return nil
+	}
+	kind, text := c.describe(err, s.Stream)
+	return &driver.Error{Shard: s, Kind: kind, Err: text}
 }
 
 // oneOf is the first stream of a ListOffsets request, for its error.
