@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/driver"
@@ -17,11 +18,14 @@ type claims struct {
 	// starts are beginnings that no Start can express, for shards without
 	// progress.
 	starts ss.Checkpoint
-	// restart moves the progress back to the beginning, once, before anything
-	// is read.
+	// restart moves the progress of each shard back to the beginning, once,
+	// before anything of it is read.
 	restart bool
 	// claimed is told where shards would have begun and where they do.
 	claimed func(begin, at []driver.Position)
+
+	mu   sync.Mutex
+	back map[ss.Shard]bool // moved by this run: a session that is opened anew goes on
 }
 
 // open is f with brokers that c has its say in.
@@ -61,7 +65,7 @@ func (s sink) Owner(ctx context.Context, oc driver.OwnerConfig) (driver.Owner, e
 	if err != nil {
 		return nil, err
 	}
-	return owner{o, s.c}, nil
+	return s.c.owner(o), nil
 }
 
 func (s sink) Pair(ctx context.Context, in driver.Driver, oc driver.OwnerConfig) (driver.PairedOwner, error) {
@@ -73,12 +77,22 @@ func (s sink) Pair(ctx context.Context, in driver.Driver, oc driver.OwnerConfig)
 	if err != nil {
 		return nil, err
 	}
-	return paired{owner{o, s.c}, o}, nil
+	return paired{s.c.owner(o), o}, nil
 }
 
 type owner struct {
 	driver.Owner
 	c *claims
+	// turn is held by whoever has a unit open: of that there is one at a time.
+	// It is nil where only the Transactor has any.
+	turn chan struct{}
+}
+
+func (c *claims) owner(o driver.Owner) owner {
+	if !c.restart {
+		return owner{o, c, nil}
+	}
+	return owner{o, c, make(chan struct{}, 1)}
 }
 
 type paired struct {
@@ -105,34 +119,87 @@ func (o owner) Claim(ctx context.Context, at []driver.Position) ([]driver.Positi
 		return nil, err
 	}
 	if o.c.restart {
-		if err := o.back(ctx, got, begin); err != nil {
+		if got, err = o.back(ctx, got, begin); err != nil {
 			return nil, fmt.Errorf("move the progress back: %w", err)
 		}
-		o.c.restart = false
-		got = slices.Clone(begin)
 	}
 	o.c.claimed(begin, got)
 	return got, nil
 }
 
-// back moves shards from where they stand to where they began.
-func (o owner) back(ctx context.Context, stand, begin []driver.Position) error {
+// back moves shards from where they stand to where they began, but those that
+// this run has moved already. It returns where they stand then.
+func (o owner) back(ctx context.Context, stand, begin []driver.Position) ([]driver.Position, error) {
+	c := o.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stand = slices.Clone(stand)
 	to := make(ss.Checkpoint, len(begin))
 	for _, p := range begin {
-		to[p.Shard] = p.Next
-	}
-	var moves []driver.Move
-	for _, p := range stand {
-		if p.Next != to[p.Shard] {
-			moves = append(moves, driver.Move{Shard: p.Shard, From: p.Next, To: to[p.Shard]})
+		if !c.back[p.Shard] {
+			to[p.Shard] = p.Next
 		}
 	}
-	if len(moves) == 0 {
-		return nil
+	var moves []driver.Move
+	for i, p := range stand {
+		if next, ok := to[p.Shard]; ok && p.Next != next {
+			moves = append(moves, driver.Move{Shard: p.Shard, From: p.Next, To: next})
+			stand[i].Next = next
+		}
 	}
-	tx, err := o.Begin(ctx)
+	if len(moves) > 0 {
+		tx, err := o.Begin(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err := tx.Commit(ctx, moves); err != nil {
+			return nil, err
+		}
+	}
+	if c.back == nil {
+		c.back = map[ss.Shard]bool{}
+	}
+	for sh := range to {
+		c.back[sh] = true
+	}
+	return stand, nil
+}
+
+// Begin opens a unit. Shards that the input finds later are claimed, and so
+// moved back, while the Transactor works on a unit: then that is waited for, and
+// it does not wait for them, but ends by its time.
+func (o owner) Begin(ctx context.Context) (driver.Tx, error) {
+	if o.turn == nil {
+		return o.Owner.Begin(ctx)
+	}
+	select {
+	case o.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	tx, err := o.Owner.Begin(ctx)
 	if err != nil {
-		return err
+		<-o.turn
+		return nil, err
 	}
-	return tx.Commit(ctx, moves)
+	return &turn{Tx: tx, owner: o}, nil
+}
+
+// A turn is a unit that gives the owner's turn up when it ends.
+type turn struct {
+	driver.Tx
+	owner owner
+	ended sync.Once
+}
+
+func (t *turn) end() { t.ended.Do(func() { <-t.owner.turn }) }
+
+func (t *turn) Commit(ctx context.Context, moves []driver.Move) error {
+	defer t.end()
+	return t.Tx.Commit(ctx, moves)
+}
+
+func (t *turn) Abort(ctx context.Context) error {
+	defer t.end()
+	return t.Tx.Abort(ctx)
 }
