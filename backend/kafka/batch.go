@@ -34,7 +34,11 @@ func (b *batch) Bytes() int           { return b.bytes }
 // Release does nothing: the garbage collector finds what franz-go allocated.
 func (b *batch) Release() {}
 
+// Headers of a message without any is not allocated.
 func (b *batch) Headers(i int) iter.Seq2[string, []byte] {
+	if len(b.recs[i].Headers) == 0 {
+		return noHeaders
+	}
 	return func(yield func(string, []byte) bool) {
 		for _, h := range b.recs[i].Headers {
 			if !yield(h.Key, h.Value) {
@@ -43,6 +47,8 @@ func (b *batch) Headers(i int) iter.Seq2[string, []byte] {
 		}
 	}
 }
+
+func noHeaders(func(string, []byte) bool) {}
 
 // recordSize is what franz-go allocates for a record besides its bytes.
 const recordSize = 168

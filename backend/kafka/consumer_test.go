@@ -368,7 +368,7 @@ func TestFetchAllocations(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() {
 		b := newBatch(shard("s", 0), 1, recs, 0, 1000)
 		for i := range b.Len() {
-			_, _, _, _ = b.Seq(i), b.Key(i), b.Value(i), b.Time(i)
+			_, _, _, _, _ = b.Seq(i), b.Key(i), b.Value(i), b.Time(i), b.Headers(i)
 		}
 		sink = b
 	}); n > 1 {

@@ -31,7 +31,11 @@ func (b *batch) Attempt(int) int      { return 1 }
 // Release does nothing: the bytes are the store's and stay.
 func (b *batch) Release() {}
 
+// Headers of a message without any is not allocated.
 func (b *batch) Headers(i int) iter.Seq2[string, []byte] {
+	if len(b.msgs[i].headers) == 0 {
+		return noHeaders
+	}
 	return func(yield func(string, []byte) bool) {
 		for _, h := range b.msgs[i].headers {
 			if !yield(h.Key, h.Value) {
@@ -40,3 +44,5 @@ func (b *batch) Headers(i int) iter.Seq2[string, []byte] {
 		}
 	}
 }
+
+func noHeaders(func(string, []byte) bool) {}

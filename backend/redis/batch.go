@@ -214,18 +214,21 @@ func (b *batch) Key(i int) (key []byte) {
 	return key
 }
 
+// Headers of a message without any is not allocated.
 func (b *batch) Headers(i int) iter.Seq2[string, []byte] {
+	s := b.shape(i)
+	if s.body.from == 0 {
+		return noHeaders
+	}
 	return func(yield func(string, []byte) bool) {
-		s := b.shape(i)
-		if s.body.from == 0 {
-			return
-		}
 		b.fields(i, func(n int32, name, value []byte) bool {
 			header, ok := s.header(n, borrowed(name), borrowed(value))
 			return !ok || yield(header, value)
 		})
 	}
 }
+
+func noHeaders(func(string, []byte) bool) {}
 
 func (b *batch) Size(i int) int {
 	if s := b.shape(i); s.body.from > 0 {

@@ -174,7 +174,9 @@ func decisive(answers []value) error {
 	if err := answers[0].err(); err != nil {
 		return err
 	}
-	if ok, _ := answers[0].text(); ok != "OK" {
+	// Not by text: its error of an answer that is none quotes it, and this may be
+	// one of many messages.
+	if string(answers[0]) != "+OK\r\n" {
 		return nil
 	}
 	for _, a := range answers {

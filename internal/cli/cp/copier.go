@@ -200,21 +200,37 @@ func (c *copier) target(ctx context.Context) error {
 	return nil
 }
 
-// record is a message as what is sent. Its headers are appended to the slice
-// given, which is returned, and are borrowed from it.
-func (c *copier) record(m ss.Message, headers []ss.Header) (ss.Record, []ss.Header) {
-	r := ss.Record{Stream: c.p.to(), Key: m.Key(), Value: m.Value(), Time: m.Time()}
+// A recorder makes records of messages. Their headers are borrowed from it
+// until it is reset.
+type recorder struct {
+	headers []ss.Header
+	// add takes a header, and is bound once: a loop over Headers would allocate
+	// its body, and what that shares with the loop, for each message.
+	add func(key string, value []byte) bool
+}
+
+func (r *recorder) reset() {
+	clear(r.headers)
+	r.headers = r.headers[:0]
+}
+
+// record is a message as what is sent.
+func (c *copier) record(r *recorder, m ss.Message) ss.Record {
+	rec := ss.Record{Stream: c.p.to(), Key: m.Key(), Value: m.Value(), Time: m.Time()}
 	if c.o.KeepShard {
-		r.Shard = ss.On(m.Shard().Index)
+		rec.Shard = ss.On(m.Shard().Index)
 	}
-	had := len(headers)
-	for k, v := range m.Headers() {
-		headers = append(headers, ss.Header{Key: k, Value: v})
+	if r.add == nil {
+		r.add = func(key string, value []byte) bool {
+			r.headers = append(r.headers, ss.Header{Key: key, Value: value})
+			return true
+		}
 	}
-	if len(headers) > had {
-		r.Headers = slices.Clip(headers[had:])
+	had := len(r.headers)
+	if m.Headers()(r.add); len(r.headers) > had {
+		rec.Headers = slices.Clip(r.headers[had:])
 	}
-	return r, headers
+	return rec
 }
 
 // about is an error that ends the copy, with the message that DST refused.
@@ -226,7 +242,7 @@ func (c *copier) about(err error) error {
 }
 
 // size is what a record counts as.
-func size(m ss.Message) int { return len(m.Key()) + len(m.Value()) }
+func size(r *ss.Record) int64 { return int64(len(r.Key) + len(r.Value)) }
 
 // describe says what to do about an error of a copy.
 func describe(err error, o *Options) error {

@@ -42,14 +42,13 @@ func (c *copier) copy(tx *ss.Tx) {
 	u := &c.tally.unit
 	left := u.begin()
 	for m := range tx.Messages() {
-		var r ss.Record
-		r, u.headers = c.record(m, u.headers)
+		r := c.record(&u.records, m)
 		if tx.Send(r) != nil {
 			c.refused = m
 			return
 		}
 		u.messages++
-		u.bytes += int64(size(m))
+		u.bytes += size(&r)
 		if u.messages == left || c.stopping.Load() {
 			tx.End()
 		}

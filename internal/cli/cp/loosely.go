@@ -204,9 +204,8 @@ func (r *sess) pump(ctx context.Context) error {
 		}
 		for i := range n {
 			m := b.At(i)
-			var rec ss.Record
-			rec, f.headers = l.record(m, f.headers)
-			f.bytes += int64(size(m))
+			rec := l.record(&f.records, m)
+			f.bytes += size(&rec)
 			if err := r.out.Enqueue(sending, rec, f.done); err != nil {
 				l.refused = m
 				if err = l.about(err); atMost && errors.Is(err, ss.ErrTooLarge) {
@@ -235,7 +234,7 @@ type flight struct {
 	b       *ss.Batch
 	n       int // messages that are sent
 	bytes   int64
-	headers []ss.Header
+	records recorder
 	left    atomic.Int64
 	done    func(ss.Receipt, error)
 }
@@ -247,7 +246,6 @@ func (l *loose) flight(r *sess, b *ss.Batch, n int) *flight {
 		f.done = f.landed
 	}
 	f.r, f.b, f.n, f.bytes = r, b, n, 0
-	f.headers = f.headers[:0]
 	f.left.Store(int64(n) + 1)
 	return f
 }
@@ -273,7 +271,7 @@ func (f *flight) landed(_ ss.Receipt, err error) {
 		f.ack()
 	}
 	f.b.Release()
-	clear(f.headers)
+	f.records.reset()
 	f.b = nil
 	r.l.flights.Put(f)
 }

@@ -29,10 +29,10 @@ type tally struct {
 }
 
 // A unitTally is what is known of the unit in hand, with --delivery exactly. The
-// loop over units alone touches messages, bytes and headers.
+// loop over units alone touches messages, bytes and records.
 type unitTally struct {
 	messages, bytes int64
-	headers         []ss.Header // of the unit's records, which borrow them until the next one
+	records         recorder // of the unit, whose headers it has until the next one
 
 	mu      sync.Mutex
 	open    bool
@@ -48,8 +48,7 @@ func (u *unitTally) begin() int64 {
 	defer u.mu.Unlock()
 	u.open = true
 	u.messages, u.bytes = 0, 0
-	clear(u.headers)
-	u.headers = u.headers[:0]
+	u.records.reset()
 	return u.left
 }
 
