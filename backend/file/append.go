@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -46,11 +48,21 @@ const (
 	unitSteps
 )
 
+// The instants of deleting a stream (see [deletedMeta]).
+const (
+	stepDeleteLocked    step = unitSteps + iota // has the locks of all shards
+	stepDeleteBegun                             // has renamed meta
+	stepDeleteMarked                            // has marked all shards, and given their locks back
+	stepDeleteForgotten                         // groups and owners have forgotten it
+	stepDeleteRenamed                           // has renamed the folder, and not removed it
+	deleteSteps
+)
+
 // An appender writes to one shard for one driver. Its methods may be called
 // from any goroutine; one at a time has the lock of the shard.
 type appender struct {
 	l   *shardLog
-	set meta // as it counts for this process
+	now atomic.Pointer[meta] // the settings as they count for this process; see set
 	env *env
 	// strict: the stream itself has the policy "always", so that readers see
 	// nothing that is not synced.
@@ -84,8 +96,15 @@ type env struct {
 }
 
 func newAppender(l *shardLog, m meta, o Options, e *env) *appender {
-	return &appender{l: l, set: m.with(o), env: e, strict: m.Sync == SyncAlways, key: newFileLock(l.ctl)}
+	w := &appender{l: l, env: e, strict: m.Sync == SyncAlways, key: newFileLock(l.ctl)}
+	w.configure(m.with(o))
+	return w
 }
+
+// set is the settings, which may change between two calls.
+func (w *appender) set() *meta { return w.now.Load() }
+
+func (w *appender) configure(m meta) { w.now.Store(&m) }
 
 func (w *appender) at(s step) {
 	if w.env.at != nil {
@@ -128,6 +147,9 @@ func (w *appender) begin() error {
 	// newer one.
 	s, ok, sure := chooseSlot(w.buf[:])
 	w.end = s
+	if ok && s.flags&flagDeleted != 0 {
+		return errDeleted
+	}
 	if sure && s.boot == w.env.boot && s.flags&flagPending != 0 {
 		// First of all: what heals a log looks at what is published only.
 		if err := w.resolve(); err != nil {
@@ -142,6 +164,9 @@ func (w *appender) begin() error {
 	}
 	w.at(stepLoaded)
 	if err := w.openTail(); err != nil {
+		if errors.Is(err, fs.ErrNotExist) && w.l.deleted() {
+			return errDeleted
+		}
 		return err
 	}
 	size, links, err := fstat(w.seg.f)
@@ -204,7 +229,7 @@ func (w *appender) close() {
 	timer := w.pending
 	w.syncs.Unlock()
 	if timer != nil && timer.Stop() {
-		if w.set.Sync == SyncInterval {
+		if w.set().Sync == SyncInterval {
 			w.syncNow()
 		}
 		w.running.Done()
@@ -249,7 +274,7 @@ func (w *appender) roll() error {
 			return err
 		}
 	}
-	if err := w.create(w.end.next, 0, w.end.maxTime, w.set.Sync == SyncAlways); err != nil {
+	if err := w.create(w.end.next, 0, w.end.maxTime, w.set().Sync == SyncAlways); err != nil {
 		return err
 	}
 	w.at(stepCreated)
@@ -263,7 +288,7 @@ func (w *appender) roll() error {
 		return err
 	}
 	w.trim()
-	if w.set.Sync == SyncNever {
+	if w.set().Sync == SyncNever {
 		w.syncLater(30 * time.Second)
 	}
 	return nil
@@ -276,7 +301,7 @@ func (w *appender) allocate(end int64) {
 	if end <= w.reserve || end < first/4 {
 		return
 	}
-	n := min(max(end, first), most, max(w.set.SegmentSize-w.end.pos, 0))
+	n := min(max(end, first), most, max(w.set().SegmentSize-w.end.pos, 0))
 	if n <= 0 || preallocate(w.seg.f, w.end.pos, n) != nil {
 		// Full, or not supported: writing will tell.
 		w.reserve = 1 << 62
@@ -321,7 +346,7 @@ func (w *appender) stage(c *chunk) (slot, error) {
 		return slot{}, err
 	}
 	n := int64(len(c.buf))
-	if w.end.pos > headerSize && w.end.pos+n > w.set.SegmentSize {
+	if w.end.pos > headerSize && w.end.pos+n > w.set().SegmentSize {
 		if err := w.roll(); err != nil {
 			return slot{}, err
 		}

@@ -118,7 +118,7 @@ func (c *consumer) open(ctx context.Context) error {
 		return c.assign(ctx, at)
 	}
 	closeCursors(at)
-	return c.join()
+	return c.join(ctx)
 }
 
 // cursors opens the shards of a stream from the index from on.
@@ -232,6 +232,12 @@ func (c *consumer) Fetch(ctx context.Context, into []driver.Batch) ([]driver.Bat
 			return into, context.Cause(ctx)
 		default:
 		}
+		if c.g == nil && !time.Now().Before(c.next) {
+			c.next = time.Now().Add(c.d.env.look)
+			if err := c.look(ctx); err != nil {
+				return into, err
+			}
+		}
 		b, polling, err := c.collect()
 		if b != nil {
 			c.poll = pollFirst
@@ -241,12 +247,6 @@ func (c *consumer) Fetch(ctx context.Context, into []driver.Batch) ([]driver.Bat
 			return into, err
 		}
 		c.sleep(ctx, polling)
-		if c.g == nil && !time.Now().Before(c.next) {
-			c.next = time.Now().Add(c.d.env.look)
-			if err := c.look(ctx); err != nil {
-				return into, err
-			}
-		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/seastreamer/seastreamer/driver"
@@ -215,22 +214,12 @@ func (d *fileDriver) Bounds(ctx context.Context, streams []string) (map[driver.S
 }
 
 func (d *fileDriver) bound(root *os.Root, shard driver.Shard, m meta) (driver.Bound, error) {
-	l, err := d.openShard(root, shard, m)
+	v, err := d.view(root, shard, m)
 	if err != nil {
 		return driver.Bound{}, err
 	}
-	defer func() { _ = l.close() }() // read only
-	t := tail{l: l}
-	end, err := t.load()
-	if err != nil {
-		return driver.Bound{}, err
-	}
-	first, err := l.start()
-	if err != nil {
-		return driver.Bound{}, err
-	}
-	next := end.visible(m.Sync == SyncAlways)
-	return driver.Bound{First: driver.SeqOf(min(first.first, next)), Next: driver.SeqOf(next)}, nil
+	defer v.close()
+	return v.bound(), nil
 }
 
 // visible is the end for readers.
@@ -258,7 +247,7 @@ func (d *fileDriver) writerOf(name string) (*streamWriter, error) {
 	if d.closed {
 		return nil, driver.ErrClosed
 	}
-	if s := d.writers[name]; s != nil && !s.gone.Load() {
+	if s := d.writers[name]; s != nil && !s.over() {
 		return s, nil
 	}
 	if err := driver.CheckStream(name); err != nil {
@@ -270,7 +259,7 @@ func (d *fileDriver) writerOf(name string) (*streamWriter, error) {
 	}
 	m, err := readMeta(root, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = createStream(root, d.opts.newMeta(name), d.env.boot); err != nil {
+		if _, err = d.createStream(root, d.opts.newMeta(name)); err != nil {
 			return nil, err
 		}
 		m, err = readMeta(root, name)
@@ -278,7 +267,7 @@ func (d *fileDriver) writerOf(name string) (*streamWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &streamWriter{d: d, name: name, meta: m, lanes: make([]atomic.Pointer[lane], m.Shards)}
+	s := newStreamWriter(d, m, nil)
 	d.writers[name] = s
 	return s, nil
 }
@@ -298,6 +287,10 @@ func (d *fileDriver) newLane(s *streamWriter, i int32) (*lane, error) {
 	}
 	shard := driver.Shard{Stream: s.name, Index: i}
 	log, err := openLog(root, shard)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.life.gone.Store(true)
+		return nil, errDeleted
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -305,7 +298,12 @@ func (d *fileDriver) newLane(s *streamWriter, i int32) (*lane, error) {
 		_ = log.close()
 		return nil, fs.ErrPermission
 	}
-	l := &lane{w: newAppender(log, s.meta, d.opts, &d.env), shard: shard, gone: func() { s.gone.Store(true) }}
+	if cur := d.writers[s.name]; cur != nil && cur.life == s.life {
+		s = cur // its settings are newer
+	}
+	l := &lane{w: newAppender(log, s.meta, d.opts, &d.env), shard: shard}
+	l.gone = func() { s.life.gone.Store(true) }
+	l.look = func() { d.refresh(s.name, s.life) }
 	s.lanes[i].Store(l)
 	d.opened = append(d.opened, l)
 	return l, nil

@@ -2,7 +2,9 @@ package file
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -33,6 +35,7 @@ const memberBase = 1 << 40
 // A member is a consumer's part in its group.
 type member struct {
 	c       *consumer
+	id      uint64 // that nobody else has
 	streams []*groupStream
 	wake    chan struct{}
 	done    chan struct{} // closed when serve has ended
@@ -46,7 +49,8 @@ type groupStream struct {
 	durable  bool // commits are synced
 	leases   *leaseFile
 	progress *os.File
-	number   int64 // of the member's mark
+	members  *os.File // who they are; see [memberSlot]
+	number   int64    // of the member's mark
 	w        watch
 	held     map[int32]*lease // under mu
 }
@@ -59,54 +63,136 @@ type lease struct {
 }
 
 // join makes the consumer a member of its group and begins to serve it.
-func (c *consumer) join() error {
-	g := &member{c: c, wake: make(chan struct{}, 1), done: make(chan struct{})}
-	for _, name := range c.cfg.Streams {
-		s, err := c.d.openGroup(c.cfg.Group, name)
-		if err == nil {
+func (c *consumer) join(ctx context.Context) error {
+	g := &member{c: c, id: randomID(), wake: make(chan struct{}, 1), done: make(chan struct{})}
+	streams, unlock, err := c.d.openGroup(ctx, c.cfg.Group, c.cfg.Streams)
+	g.streams = streams
+	if err == nil {
+		for _, s := range streams {
 			s.w.wake = func() { signal(g.wake) }
-			g.streams = append(g.streams, s)
-			err = s.enter()
+			if err == nil {
+				err = s.enter(g.id)
+			}
 		}
-		if err != nil {
-			g.close()
-			return wrap("join group "+c.cfg.Group+" of stream "+name, driver.Shard{}, err)
-		}
+		unlock()
+	}
+	if err != nil {
+		g.close()
+		return wrap("join group "+c.cfg.Group, driver.Shard{}, err)
 	}
 	c.g = g
 	go g.serve()
 	return nil
 }
 
-func (d *fileDriver) openGroup(group, stream string) (*groupStream, error) {
-	root, m, err := d.meta(stream)
-	if err != nil {
-		return nil, err
+// openGroup opens the files of a group for streams, making them where they are
+// missing, and takes the lock of the group's folder: who has it and sees no
+// member knows that there is none until it gives it back. So a group, or a part
+// of one, is only ever removed with that lock, and while nobody works on it.
+func (d *fileDriver) openGroup(ctx context.Context, group string, streams []string) ([]*groupStream, func(), error) {
+	for try := 0; ; try++ {
+		all, unlock, err := d.tryGroup(ctx, group, streams)
+		if err == nil {
+			return all, unlock, nil
+		}
+		for _, s := range all {
+			s.closeFiles()
+		}
+		if !errors.Is(err, fs.ErrNotExist) || try > 100 {
+			return nil, nil, err
+		}
 	}
-	dir := "groups"
-	for _, sub := range []string{"", folderName(group), "leases"} {
-		dir = path.Join(dir, sub)
-		if err := makeDir(root, dir); err != nil {
+}
+
+// tryGroup is openGroup; fs.ErrNotExist says that somebody has removed the
+// group, or a part of it, between two of its steps.
+func (d *fileDriver) tryGroup(ctx context.Context, group string, streams []string) (all []*groupStream, unlock func(), err error) {
+	dir := groupDir(group)
+	var root *os.Root
+	for _, name := range streams {
+		var m meta
+		if root, m, err = d.meta(name); err != nil {
+			return all, nil, wrap("open stream "+name, driver.Shard{}, err)
+		}
+		s, err := makeGroup(root, dir, group, name)
+		if err != nil {
+			return all, nil, err
+		}
+		s.m, s.durable = m, m.with(d.opts).Sync == SyncAlways
+		all = append(all, s)
+	}
+	if unlock, err = d.lockFolder(ctx, root, dir); err != nil {
+		return all, nil, err
+	}
+	for _, s := range all {
+		if !s.isAt(root, dir) {
+			unlock()
+			return all, nil, fs.ErrNotExist
+		}
+	}
+	return all, unlock, nil
+}
+
+func groupDir(group string) string { return path.Join("groups", folderName(group)) }
+
+// The files that a group has for a stream, each in a folder of that name.
+const (
+	leasesFolder   = "leases"
+	progressFolder = "progress"
+	membersFolder  = "members"
+)
+
+func makeGroup(root *os.Root, dir, group, stream string) (*groupStream, error) {
+	for _, d := range []string{"groups", dir, path.Join(dir, leasesFolder), path.Join(dir, progressFolder), path.Join(dir, membersFolder)} {
+		if err := makeDir(root, d); err != nil {
 			return nil, err
 		}
 	}
-	progress := path.Join(path.Dir(dir), "progress")
-	if err := makeDir(root, progress); err != nil {
+	if isCut(dir) {
+		// The name cannot be read from that of the folder.
+		name := path.Join(dir, "name")
+		if _, err := root.Lstat(name); err != nil {
+			if err := writeFile(root, name, []byte(group)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	s := &groupStream{name: stream, held: make(map[int32]*lease)}
+	var err error
+	if s.leases, err = openLeases(root, path.Join(dir, leasesFolder, folderName(stream))); err != nil {
 		return nil, err
 	}
-	s := &groupStream{name: stream, m: m, durable: m.with(d.opts).Sync == SyncAlways, held: make(map[int32]*lease)}
-	if s.leases, err = openLeases(root, path.Join(dir, folderName(stream))); err != nil {
-		return nil, err
+	s.progress, err = createFile(root, path.Join(dir, progressFolder, folderName(stream)), os.O_RDWR)
+	if err == nil {
+		s.members, err = createFile(root, path.Join(dir, membersFolder, folderName(stream)), os.O_RDWR)
 	}
-	if s.progress, err = createFile(root, path.Join(progress, folderName(stream)), os.O_RDWR); err != nil {
-		_ = s.leases.Close()
+	if err != nil {
+		s.closeFiles()
 		return nil, err
 	}
 	return s, nil
 }
 
-// enter takes the mark above the highest of the others.
-func (s *groupStream) enter() error {
+// isAt reports whether the open files are those of the group in dir.
+func (s *groupStream) isAt(root *os.Root, dir string) bool {
+	f := folderName(s.name)
+	return isAt(root, s.leases.file(), path.Join(dir, leasesFolder, f)) &&
+		isAt(root, s.progress, path.Join(dir, progressFolder, f)) &&
+		isAt(root, s.members, path.Join(dir, membersFolder, f))
+}
+
+// closeFiles frees the locks, too.
+func (s *groupStream) closeFiles() {
+	_ = s.leases.Close()
+	for _, f := range []*os.File{s.progress, s.members} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// enter takes the mark above the highest of the others, and says whose it is.
+func (s *groupStream) enter(id uint64) error {
 	for {
 		top := int64(-1)
 		err := s.leases.others(memberBase, memberBase+1<<32, func(n int64) { top = max(top, n-memberBase) })
@@ -115,6 +201,9 @@ func (s *groupStream) enter() error {
 		}
 		s.number = top + 1
 		if ok, err := s.leases.try(memberBase + s.number); ok || err != nil {
+			if ok {
+				s.introduce(id)
+			}
 			return err
 		}
 	}
@@ -201,8 +290,7 @@ func (g *member) close() {
 		watchers.disarm(&s.w)
 		_ = s.leases.unlock(memberBase + s.number)
 		s.ring()
-		_ = s.leases.Close()
-		s.progress.Close()
+		s.closeFiles()
 	}
 	g.c.mu.Lock()
 	g.streams = nil
@@ -351,6 +439,7 @@ func (g *member) take(s *groupStream, i int32) (*cursor, error) {
 	g.c.mu.Lock()
 	s.held[i] = k
 	g.c.mu.Unlock()
+	s.sign(i, g.id)
 	return cur, nil
 }
 
@@ -383,6 +472,8 @@ func (g *member) place(cur *cursor, k *lease) error {
 	return nil
 }
 
+var errProgress = driver.Errorf(driver.ErrLost, "", "the group's progress is damaged: seek to where it should go on")
+
 // load reads the progress of a shard. The lease is held, so nobody writes it.
 func (s *groupStream) load(i int32, k *lease) error {
 	var b [pairSize]byte
@@ -395,7 +486,7 @@ func (s *groupStream) load(i int32, k *lease) error {
 		return nil
 	}
 	if b != ([pairSize]byte{}) {
-		return driver.Errorf(driver.ErrLost, "", "the group's progress is damaged: seek to where it should go on")
+		return errProgress
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ type lane struct {
 	w     *appender
 	shard driver.Shard
 	gone  func() // the stream was deleted
+	look  func() // at the stream's settings, if it is time to
 
 	// settling is held while callbacks run; it is taken before mu.
 	settling sync.Mutex
@@ -150,11 +151,12 @@ func (l *lane) write() {
 		if c == nil {
 			return
 		}
+		l.look()
 		c.seal()
 		err := l.w.append(c)
 		class := driver.ClassProcess
 		if err == nil {
-			switch l.w.set.Sync {
+			switch l.w.set().Sync {
 			case SyncAlways:
 				class = driver.ClassSynced
 				err = l.w.syncTo(c.batches[len(c.batches)-1].next(), l.w.seg)

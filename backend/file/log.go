@@ -52,6 +52,16 @@ func openLog(root *os.Root, shard driver.Shard) (*shardLog, error) {
 	return l, nil
 }
 
+// deleted reports whether the log is none any more: its stream was deleted, or
+// somebody has removed its files.
+func (l *shardLog) deleted() bool {
+	if _, links, err := fstat(l.ctl); err == nil && links == 0 {
+		return true
+	}
+	s, err := (&tail{l: l}).load()
+	return err == nil && s.flags&flagDeleted != 0
+}
+
 func (l *shardLog) close() error { return l.ctl.Close() }
 
 // errSlots says that neither slot can be read.

@@ -65,7 +65,7 @@ func (c *consumer) replaceDeleted(name string, m meta) error {
 		if cur.shard.Stream != name {
 			continue
 		}
-		if _, links, err := fstat(cur.r.l.ctl); err != nil || links > 0 {
+		if !cur.r.l.deleted() {
 			continue
 		}
 		fresh, err := c.cursor(cur.shard, m)

@@ -43,3 +43,30 @@ func escapeByte(b *strings.Builder, c byte) {
 	b.WriteByte(digits[c>>4])
 	b.WriteByte(digits[c&15])
 }
+
+// unfolder is the name whose folder is called folder. It is false for a folder
+// that no name has, and for one whose name was cut.
+func unfolder(folder string) (string, bool) {
+	b := make([]byte, 0, len(folder))
+	for i := 0; i < len(folder); i++ {
+		switch c := folder[i]; {
+		case c == '!' && i+1 < len(folder) && 'a' <= folder[i+1] && folder[i+1] <= 'z':
+			b = append(b, folder[i+1]-'a'+'A')
+			i++
+		case c == '%' && i+2 < len(folder):
+			n, err := hex.DecodeString(folder[i+1 : i+3])
+			if err != nil {
+				return "", false
+			}
+			b = append(b, n...)
+			i += 2
+		default:
+			b = append(b, c)
+		}
+	}
+	name := string(b)
+	return name, folderName(name) == folder
+}
+
+// isCut reports whether a folder's name was made from one that is too long.
+func isCut(folder string) bool { return strings.Contains(folder, "~") }

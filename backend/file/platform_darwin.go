@@ -38,6 +38,16 @@ func openLeases(root *os.Root, path string) (*leaseFile, error) {
 	return &leaseFile{root, path, f, make(map[int64]*os.File)}, nil
 }
 
+// lookLeases opens the lock file at path to see who has locks; fs.ErrNotExist
+// where there is none.
+func lookLeases(root *os.Root, path string) (*leaseFile, error) {
+	f, err := root.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return &leaseFile{root, path, f, make(map[int64]*os.File)}, nil
+}
+
 func (l *leaseFile) file() *os.File { return l.f }
 
 func (l *leaseFile) name(n int64) string { return l.path + "~" + strconv.FormatInt(n, 10) }

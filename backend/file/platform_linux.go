@@ -47,6 +47,16 @@ func openLeases(root *os.Root, path string) (*leaseFile, error) {
 	return &leaseFile{f}, nil
 }
 
+// lookLeases opens the lock file at path to see who has locks; fs.ErrNotExist
+// where there is none.
+func lookLeases(root *os.Root, path string) (*leaseFile, error) {
+	f, err := root.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return &leaseFile{f}, nil
+}
+
 // file is what to write to, and to watch, as the bell of the group.
 func (l *leaseFile) file() *os.File { return l.f }
 

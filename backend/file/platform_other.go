@@ -20,11 +20,13 @@ func funlock(*os.File) error                               { return errors.ErrUn
 func fstat(*os.File) (size int64, links uint64, err error) { return 0, 0, errors.ErrUnsupported }
 func datasync(f *os.File) error                            { return errors.ErrUnsupported }
 func preallocate(*os.File, int64, int64) error             { return errors.ErrUnsupported }
+func volume(string) (total, free int64, err error)         { return 0, 0, errors.ErrUnsupported }
 func bootName() (string, error)                            { return "", errors.ErrUnsupported }
 
 type leaseFile struct{}
 
 func openLeases(*os.Root, string) (*leaseFile, error)       { return nil, errors.ErrUnsupported }
+func lookLeases(*os.Root, string) (*leaseFile, error)       { return nil, errors.ErrUnsupported }
 func (*leaseFile) file() *os.File                           { return nil }
 func (*leaseFile) try(int64) (bool, error)                  { return false, errors.ErrUnsupported }
 func (*leaseFile) unlock(int64) error                       { return errors.ErrUnsupported }

@@ -48,3 +48,16 @@ func fstat(f *os.File) (size int64, links uint64, err error) {
 		}
 	}
 }
+
+// volume is the size of the file system that dir is in, and what of it this
+// user may still write.
+func volume(dir string) (total, free int64, err error) {
+	var st unix.Statfs_t
+	for {
+		err := unix.Statfs(dir, &st)
+		if !errors.Is(err, unix.EINTR) {
+			size := int64(st.Bsize)
+			return int64(st.Blocks) * size, int64(st.Bavail) * size, os.NewSyscallError("statfs", err) //nolint:unconvert // other types on some systems
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -141,8 +142,60 @@ type streamWriter struct {
 	d     *fileDriver
 	name  string
 	meta  meta
-	lanes []atomic.Pointer[lane] // each made when it is first needed
-	gone  atomic.Bool            // the stream was deleted
+	lanes []*atomic.Pointer[lane] // each made when it is first needed
+	life  *streamLife
+	stale atomic.Bool // another one took its place, with these lanes and other settings
+}
+
+// A streamLife is what the streamWriters of one stream have in common that
+// follow each other when its settings change.
+type streamLife struct {
+	gone   atomic.Bool  // the stream was deleted
+	looked atomic.Int64 // when its settings were last looked at, in microseconds
+}
+
+// over reports whether writerOf has a better one.
+func (s *streamWriter) over() bool { return s.stale.Load() || s.life.gone.Load() }
+
+// newStreamWriter has the lanes of was, which may be nil, and those that m has
+// more.
+func newStreamWriter(d *fileDriver, m meta, was *streamWriter) *streamWriter {
+	s := &streamWriter{d: d, name: m.Name, meta: m, life: new(streamLife)}
+	s.life.looked.Store(now())
+	if was != nil {
+		s.lanes, s.life = slices.Clone(was.lanes), was.life
+	}
+	for len(s.lanes) < m.Shards {
+		s.lanes = append(s.lanes, new(atomic.Pointer[lane]))
+	}
+	return s
+}
+
+// refresh looks every few seconds at the settings of a stream that is written
+// to, and has its lanes go by them; routers come for the shards that are new.
+// Lanes stay, so that what was sent to a shard before stays before.
+func (d *fileDriver) refresh(name string, life *streamLife) {
+	at, last := now(), life.looked.Load()
+	if at-last < d.env.look.Microseconds() && at >= last || !life.looked.CompareAndSwap(last, at) {
+		return
+	}
+	_, m, err := d.meta(name)
+	if err != nil {
+		return // if it was deleted, its logs say so
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.writers[name]
+	if s == nil || s.life != life || s.meta == m || m.Shards < len(s.lanes) {
+		return
+	}
+	for _, p := range s.lanes {
+		if l := p.Load(); l != nil {
+			l.w.configure(m.with(d.opts))
+		}
+	}
+	d.writers[name] = newStreamWriter(d, m, s)
+	s.stale.Store(true)
 }
 
 func (s *streamWriter) lane(i int32) (*lane, error) {

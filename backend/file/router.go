@@ -26,7 +26,7 @@ func newRouter(d *fileDriver) *router {
 // what cannot be stored.
 func (r *router) lane(rec *driver.Record) (*lane, error) {
 	s := r.last.Load()
-	if s == nil || s.name != rec.Stream || s.gone.Load() {
+	if s == nil || s.name != rec.Stream || s.over() {
 		var err error
 		if s, err = r.d.writerOf(rec.Stream); err != nil {
 			return nil, wrap("send to stream "+rec.Stream, driver.Shard{}, err)

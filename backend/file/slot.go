@@ -39,6 +39,11 @@ const (
 	// and ctl synced, before the first append of a boot, so that a log that
 	// nobody wrote to is not recovered after the next one.
 	flagDirty = 1 << 2
+
+	// flagDeleted: the stream is being removed (see [fileDriver.DeleteStream]).
+	// Nothing is written to the log any more, also by who has it open and could
+	// go on for ever.
+	flagDeleted = 1 << 3
 )
 
 // A slot is the published end of a log, 64 bytes:

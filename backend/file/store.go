@@ -2,6 +2,7 @@ package file
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -180,23 +181,27 @@ func randomHex() string {
 // createStream makes a stream that is not there, with all its shards: in a
 // folder of another name, which then gets its own name. So a stream exists
 // whole or not at all, and of two processes that create it one wins and both
-// go on with what the winner made.
-func createStream(root *os.Root, m meta, boot uint64) error {
-	sweepCreations(root)
-	tmp := ".new-" + randomHex()
-	err := fillStream(root, tmp, m, boot)
-	if err == nil {
-		err = root.Rename(tmp, folderName(m.Name))
-		if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY) {
-			root.RemoveAll(tmp)
-			return nil
+// go on with what the winner made; it is the one for which made is true.
+func (d *fileDriver) createStream(root *os.Root, m meta) (made bool, err error) {
+	sweep(root)
+	for {
+		tmp := ".new-" + randomHex()
+		err := fillStream(root, tmp, m, d.env.boot)
+		if err == nil {
+			err = root.Rename(tmp, folderName(m.Name))
+		}
+		if err == nil {
+			return true, syncDir(root, ".")
+		}
+		root.RemoveAll(tmp)
+		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) {
+			return false, err
+		}
+		// It exists, or somebody has not got to the end of deleting it.
+		if freed, err := d.finishDelete(context.Background(), root, m.Name); !freed || err != nil {
+			return false, err
 		}
 	}
-	if err != nil {
-		root.RemoveAll(tmp)
-		return err
-	}
-	return syncDir(root, ".")
 }
 
 func fillStream(root *os.Root, dir string, m meta, boot uint64) error {
@@ -235,26 +240,28 @@ func fillShard(root *os.Root, dir string, boot uint64) error {
 	return syncDir(root, dir)
 }
 
-// sweepCreations removes what creations that were killed left, an hour ago or
-// more.
-func sweepCreations(root *os.Root) {
-	d, err := root.Open(".")
-	if err != nil {
-		return
-	}
-	defer d.Close()
-	for {
-		es, err := d.ReadDir(256)
-		for _, e := range es {
-			if !strings.HasPrefix(e.Name(), ".new-") {
-				continue
-			}
-			if st, err := e.Info(); err == nil && time.Since(st.ModTime()) > time.Hour {
-				root.RemoveAll(e.Name())
-			}
-		}
+// sweep removes what creations that were killed left, an hour ago or more, and
+// what deletions left, at once.
+func sweep(root *os.Root) {
+	sweepGone(root, ".")
+	for name, err := range folders(context.Background(), root, ".") {
 		if err != nil {
 			return
+		}
+		if !strings.HasPrefix(name, ".new-") {
+			continue
+		}
+		if st, err := root.Lstat(name); err == nil && time.Since(st.ModTime()) > time.Hour {
+			root.RemoveAll(name)
+		}
+	}
+}
+
+// sweepGone removes what deletions in a folder have left that were killed.
+func sweepGone(root *os.Root, dir string) {
+	for name, err := range folders(context.Background(), root, dir) {
+		if err == nil && strings.HasPrefix(name, goneFolder) {
+			root.RemoveAll(path.Join(dir, name))
 		}
 	}
 }

@@ -129,7 +129,7 @@ func (w *appender) syncNow() {
 		return // the next append finds that out, too
 	}
 	next := s.next
-	if w.set.Sync == SyncNever {
+	if w.set().Sync == SyncNever {
 		next = s.base
 	}
 	_ = w.syncTo(next, nil) // a failure poisons the log

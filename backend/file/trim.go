@@ -13,7 +13,7 @@ import (
 // it; readers that come for one that is gone compare with the start. What a
 // trim that was killed has left below the start goes with the next one.
 func (w *appender) trim() {
-	if w.set.Retention == 0 && w.set.RetentionBytes == 0 {
+	if w.set().Retention == 0 && w.set().RetentionBytes == 0 {
 		return
 	}
 	bases, err := segments(w.l.root, w.l.dir)
@@ -44,7 +44,7 @@ func (w *appender) trim() {
 func (w *appender) expired(bases []uint64) int {
 	sealed := len(bases) - 1
 	n := 0
-	if age := w.set.Retention; age > 0 {
+	if age := w.set().Retention; age > 0 {
 		before := time.Now().Add(-age).UnixMicro()
 		for n < sealed {
 			// The running maximum before the next segment is that of all up
@@ -56,7 +56,7 @@ func (w *appender) expired(bases []uint64) int {
 			n++
 		}
 	}
-	if limit := w.set.RetentionBytes; limit > 0 {
+	if limit := w.set().RetentionBytes; limit > 0 {
 		var total int64
 		for i := len(bases) - 1; i >= n; i-- {
 			seg, err := w.l.openSegment(bases[i], os.O_RDONLY)

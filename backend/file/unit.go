@@ -194,6 +194,9 @@ func (t *tx) commit(ctx context.Context, moves []driver.Move, begun chan struct{
 	if len(parts) == 0 && len(moves) == 0 {
 		return nil
 	}
+	for _, p := range parts {
+		p.l.look()
+	}
 	for i, p := range parts {
 		if err := p.l.w.key.lock(ctx, o.d.env.patience); err != nil {
 			for _, p := range parts[:i] {
@@ -240,7 +243,7 @@ func (o *owner) move(next *unitRecord, moves []driver.Move) error {
 func (o *owner) write(u *unitFile, next *unitRecord, parts []*part) error {
 	durable := o.d.opts.Sync == SyncAlways
 	for _, p := range parts {
-		durable = durable || p.l.w.set.Sync == SyncAlways
+		durable = durable || p.l.w.set().Sync == SyncAlways
 	}
 	unit := randomID()
 	next.units++
@@ -360,7 +363,7 @@ func (p *part) sync() error {
 // writes, and the record with the first commit a second after the last sync.
 func (o *owner) syncSoon(u *unitFile, parts []*part) {
 	for _, p := range parts {
-		if p.l.w.set.Sync == SyncInterval {
+		if p.l.w.set().Sync == SyncInterval {
 			p.l.w.syncLater(time.Second)
 		}
 	}
