@@ -72,7 +72,8 @@ func newBenchT(tb testing.TB, h Harness) *T {
 	if h.Patience == 0 {
 		h.Patience = 2 * time.Minute
 	}
-	return &T{TB: tb, H: h, F: h.features(tb), name: "bench"}
+	f := h.look(tb)
+	return &T{TB: tb, H: h, F: f, name: "bench"}
 }
 
 func perMessage(b *testing.B, n int) {

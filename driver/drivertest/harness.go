@@ -58,6 +58,8 @@ type Harness struct {
 
 	// Patience is how long a case waits for what should come; zero is 20s.
 	Patience time.Duration
+
+	admins admins // what a client can administer
 }
 
 // A Case checks one sentence.
@@ -74,7 +76,7 @@ type Need func(f driver.Features, h Harness) string
 // Cases are all cases of the suite, by topic.
 func Cases() []Case {
 	return slices.Concat(sendCases, consumeCases, seekCases, groupCases, settleCases, bytesCases, gapCases,
-		ackCases, loopCases, faultCases, featureCases, endCases, modelCases, atomicCases)
+		ackCases, loopCases, faultCases, featureCases, endCases, modelCases, atomicCases, adminCases, adminGroupCases)
 }
 
 // Run runs every case that applies to the backend.
@@ -82,7 +84,7 @@ func Run(t *testing.T, h Harness) {
 	if h.Patience == 0 {
 		h.Patience = 20 * time.Second
 	}
-	f := h.features(t)
+	f := h.look(t)
 	mine := h.foreign(goleak.IgnoreCurrent())
 	var skipped []string
 	ran := 0
@@ -117,11 +119,12 @@ func (h Harness) foreign(o ...goleak.Option) []goleak.Option {
 	return o
 }
 
-// features asks a client what the backend can do.
-func (h Harness) features(t testing.TB) driver.Features {
+// look asks a client what the backend can do.
+func (h *Harness) look(t testing.TB) driver.Features {
 	t.Helper()
 	d := h.Open(t)
 	f := d.Features()
+	h.admins = adminsOf(d)
 	if err := d.Close(context.Background()); err != nil {
 		t.Fatalf("close the driver: %v", err)
 	}

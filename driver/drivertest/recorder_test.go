@@ -21,7 +21,7 @@ type recorder struct {
 // what it printed. It is for tests of the suite itself.
 func record(t testing.TB, h Harness, c Case) (passed bool, log string) {
 	t.Helper()
-	f := h.features(t)
+	f := h.look(t)
 	r := &recorder{TB: t}
 	ended := make(chan struct{})
 	go func() { // FailNow ends it
