@@ -174,7 +174,9 @@ var adminCases = []Case{
 			}
 			Equal(t, "shards", len(t.describe(s, driver.DetailBounds).Shards), 2)
 			t.Is("create it again", t.admin().CreateStream(t.Ctx(), driver.StreamSpec{Name: s, Shards: 2}), driver.ErrExists)
-			t.Eventually("it takes messages", func() bool { return t.Writer().Try(driver.Record{Stream: s, Shard: driver.On(1), Value: []byte("a")})[0].Err == nil })
+			t.Eventually("it takes messages", func() bool {
+				return t.Writer().Try(driver.Record{Stream: s, Shard: driver.On(1), Value: []byte("a")})[0].Err == nil
+			})
 			r := t.Consume(Streams(s))
 			r.Wants("a")
 			t.equal("names", t.names(s), []string{s})
