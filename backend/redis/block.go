@@ -34,6 +34,8 @@ const (
 type waiter struct {
 	c   *client
 	key string // in a cluster it decides the node; all keys of a command are of its slot
+	// name is what CLIENT LIST shows. Set it before the first do.
+	name string
 
 	// The rest of this block belongs to the goroutine that calls do.
 	addr   string    // of the node, where a redirection has named it
@@ -62,7 +64,7 @@ type dedicated struct {
 }
 
 func (c *client) newWaiter(key string) *waiter {
-	return &waiter{c: c, key: key, kick: make(chan struct{}, 1)}
+	return &waiter{c: c, key: key, name: c.o.ClientName, kick: make(chan struct{}, 1)}
 }
 
 // errWoken is what do returns when wake came before its commands were sent.

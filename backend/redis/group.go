@@ -294,6 +294,7 @@ func (m *member) join(p *post) {
 		}
 	}
 	l := &groupLane{m: m, slot: n, w: m.c.newWaiter(p.key), poke: make(chan struct{}, 1), posts: []*post{p}}
+	l.w.name = m.c.o.memberConn(m.conf.Group, m.name)
 	p.lane = l
 	m.lanes = append(m.lanes, l)
 	if m.begun {

@@ -389,7 +389,7 @@ func TestConnectionsAreCut(t *testing.T) {
 				return
 			case <-time.After(30 * time.Millisecond):
 				for line := range strings.Lines(s.Call(t, 1, "CLIENT", "LIST")) {
-					if id, rest, _ := strings.Cut(strings.TrimPrefix(line, "id="), " "); strings.Contains(rest, " name=sea-streamer ") {
+					if id, rest, _ := strings.Cut(strings.TrimPrefix(line, "id="), " "); strings.Contains(rest, " name=sea-streamer") {
 						_, _ = s.Do(1, "CLIENT", "KILL", "ID", id)
 					}
 				}

@@ -35,7 +35,7 @@ func (w *waiter) open(ctx context.Context) (*dedicated, error) {
 	if rc.Mode() == rueidis.ClientModeSentinel {
 		also = [][]string{{"ROLE"}}
 	}
-	wire, answers, err := w.c.openWire(ctx, addr, also...)
+	wire, answers, err := w.c.openWireAs(ctx, addr, toServer, w.name, also...)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"os"
 	"strconv"
@@ -16,13 +17,23 @@ import (
 // who we are, which database, and whether the server is ready for commands. It
 // returns the answer to HELLO and those to further commands.
 func (c *client) openWire(ctx context.Context, addr string, also ...[]string) (*wire, []value, error) {
-	nc, err := c.dial(ctx, addr, nil, nil)
+	return c.openWireAs(ctx, addr, toServer, c.o.ClientName, also...)
+}
+
+// openWireAs is openWire to a server or a sentinel, under a name that CLIENT
+// LIST shows.
+func (c *client) openWireAs(ctx context.Context, addr string, to role, name string, also ...[]string) (*wire, []value, error) {
+	var mark *tls.Config
+	if to == toSentinel {
+		mark = sentinelMark
+	}
+	nc, err := c.dial(ctx, addr, nil, mark)
 	if err != nil {
 		return nil, nil, err
 	}
 	w := newWire(nc)
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
-	answers, err := c.introduce(w, addr, also)
+	answers, err := c.introduce(w, addr, to, name, also)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -37,7 +48,7 @@ func (c *client) openWire(ctx context.Context, addr string, also ...[]string) (*
 	return w, answers, nil
 }
 
-func (c *client) introduce(w *wire, addr string, also [][]string) ([]value, error) {
+func (c *client) introduce(w *wire, addr string, to role, as string, also [][]string) ([]value, error) {
 	who, err := c.credentials(rueidis.AuthCredentialsContext{Address: w.RemoteAddr()})
 	if err != nil {
 		return nil, err
@@ -52,8 +63,8 @@ func (c *client) introduce(w *wire, addr string, also [][]string) ([]value, erro
 		}
 		hello = append(hello, "AUTH", user, password)
 	}
-	cmds := [][]string{append(hello, "SETNAME", c.o.ClientName)}
-	if c.o.DB != 0 {
+	cmds := [][]string{append(hello, "SETNAME", as)}
+	if c.o.DB != 0 && to == toServer {
 		cmds = append(cmds, []string{"SELECT", strconv.Itoa(c.o.DB)})
 	}
 	cmds = append(cmds, []string{"PING"})
