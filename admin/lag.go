@@ -29,6 +29,7 @@ type ShardLag struct {
 	// sent, by its timestamp; zero where it has done all.
 	Age     time.Duration
 	Pending int64 // messages below Next without a verdict
+	Added   int64 // as in [ShardInfo]
 }
 
 // Messages adds up all shards. N is below zero where one is not known.
@@ -101,7 +102,7 @@ func (c *Client) LagOf(ctx context.Context, groups []GroupInfo) ([]Lag, error) {
 				continue // the group remembers a stream or shard that is gone
 			}
 			lags[i].Shards = append(lags[i].Shards, ShardLag{
-				Shard: p.Shard, Next: p.Next, End: b.Next, Member: p.Member, Messages: p.Behind, Pending: p.Pending})
+				Shard: p.Shard, Next: p.Next, End: b.Bound.Next, Member: p.Member, Messages: p.Behind, Pending: p.Pending, Added: b.Added})
 		}
 		for j := range lags[i].Shards {
 			s := &lags[i].Shards[j]
@@ -127,16 +128,16 @@ func (c *Client) LagOf(ctx context.Context, groups []GroupInfo) ([]Lag, error) {
 	return lags, partial(len(lags), failed)
 }
 
-// bounds are those of all shards of all streams of the groups. Streams that are
+// bounds are all shards of all streams of the groups, with their bounds. Streams that are
 // not there, or cannot be described, are in missing, with nil for the former.
-func (c *Client) bounds(ctx context.Context, d driver.StreamAdmin, groups []GroupInfo) (_ map[ss.Shard]ss.Bound, missing map[string]error, _ error) {
+func (c *Client) bounds(ctx context.Context, d driver.StreamAdmin, groups []GroupInfo) (_ map[ss.Shard]ShardInfo, missing map[string]error, _ error) {
 	names := make(map[string]struct{})
 	for _, g := range groups {
 		for _, p := range g.Positions {
 			names[p.Stream] = struct{}{}
 		}
 	}
-	bounds, missing := make(map[ss.Shard]ss.Bound), make(map[string]error)
+	bounds, missing := make(map[ss.Shard]ShardInfo), make(map[string]error)
 	for some := range slices.Chunk(slices.Sorted(maps.Keys(names)), page) {
 		infos, err := d.DescribeStreams(ctx, some, DetailBounds)
 		if err != nil {
@@ -148,7 +149,7 @@ func (c *Client) bounds(ctx context.Context, d driver.StreamAdmin, groups []Grou
 				continue
 			}
 			for _, sh := range in.Shards {
-				bounds[ss.Shard{Stream: in.Name, Index: sh.Index}] = sh.Bound
+				bounds[ss.Shard{Stream: in.Name, Index: sh.Index}] = sh
 			}
 		}
 	}

@@ -97,10 +97,13 @@ type StreamInfo struct {
 // A ShardInfo describes one shard. Numbers that are not known are below zero,
 // times that are not known zero.
 type ShardInfo struct {
-	Index     int32
-	Bound     Bound
-	Messages  Count
-	Bytes     int64     // that it takes, on disk or in memory, of one replica
+	Index    int32
+	Bound    Bound
+	Messages Count
+	Bytes    int64 // that it takes, on disk or in memory, of one replica
+	// Added is how many messages it was ever given, with DetailBounds, where
+	// sequence numbers do not count them; zero: not known.
+	Added     int64
 	FirstTime time.Time // the timestamp of its first message
 	LastTime  time.Time // the timestamp of its last message
 	Leader    string    // the node that takes its writes; "" where it has none

@@ -19,6 +19,7 @@ import (
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
 	"github.com/seastreamer/seastreamer/internal/cli/flux"
+	"github.com/seastreamer/seastreamer/internal/cli/lag"
 	"github.com/seastreamer/seastreamer/internal/cli/produce"
 	"github.com/seastreamer/seastreamer/internal/cli/stream"
 	"github.com/seastreamer/seastreamer/internal/cli/tap"
@@ -96,7 +97,7 @@ func Root(f *factory.Factory, name string) *cobra.Command {
 	}
 	streamer.AddCommand(
 		flux.New(f, nil), tap.New(f, nil), produce.New(f, nil), consume.New(f, nil),
-		cp.New(f, nil), cp.NewMirror(f, nil), stream.New(f), drivers.New(f), completion.New(f), version.New(f),
+		cp.New(f, nil), cp.NewMirror(f, nil), stream.New(f), lag.New(f), drivers.New(f), completion.New(f), version.New(f),
 	)
 	root := streamer
 	if f.Program = "sea-streamer"; name == "sea-streamer" {

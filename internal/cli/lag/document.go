@@ -1,0 +1,64 @@
+package lag
+
+import (
+	"time"
+
+	"github.com/seastreamer/seastreamer/admin"
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// doc is a group as JSON. What is not known is left out.
+type doc struct {
+	Time      time.Time  `json:"time"`
+	Group     string     `json:"group"`
+	State     string     `json:"state,omitempty"`
+	Messages  *int64     `json:"messages,omitempty"`
+	Estimated bool       `json:"estimated,omitempty"`
+	Age       float64    `json:"age_s"`
+	Pending   int64      `json:"pending"`
+	Trend     string     `json:"trend,omitempty"`
+	Produced  *float64   `json:"produced_per_s,omitempty"`
+	Consumed  *float64   `json:"consumed_per_s,omitempty"`
+	CatchUp   *float64   `json:"catch_up_s,omitempty"`
+	Shards    []shardDoc `json:"shards,omitempty"`
+	Error     string     `json:"error,omitempty"`
+}
+
+type shardDoc struct {
+	Stream    string     `json:"stream"`
+	Shard     int32      `json:"shard"`
+	Next      driver.Seq `json:"next"`
+	End       driver.Seq `json:"end"`
+	Messages  *int64     `json:"messages,omitempty"`
+	Estimated bool       `json:"estimated,omitempty"`
+	Age       float64    `json:"age_s"`
+	Pending   int64      `json:"pending"`
+	Member    string     `json:"member,omitempty"`
+}
+
+func document(g group, shards bool) doc {
+	n := g.Messages()
+	d := doc{Time: g.Time.UTC(), Group: g.Group, State: g.State, Messages: known(n.N), Estimated: n.Estimated, Age: g.Age().Seconds(), Pending: g.Pending(),
+		Trend: word(g.Direction), Produced: known(g.Produced), Consumed: known(g.Consumed), CatchUp: known(g.CatchUp.Seconds())}
+	if g.Err != nil {
+		d.Error, d.Messages = g.Err.Error(), nil
+	}
+	for _, s := range g.Shards {
+		if shards {
+			d.Shards = append(d.Shards, shard(s))
+		}
+	}
+	return d
+}
+
+func shard(s admin.ShardLag) shardDoc {
+	return shardDoc{Stream: s.Stream, Shard: s.Index, Next: s.Next, End: s.End, Messages: known(s.Messages.N), Estimated: s.Messages.Estimated,
+		Age: s.Age.Seconds(), Pending: s.Pending, Member: s.Member}
+}
+
+func known[T int64 | float64](n T) *T {
+	if n < 0 {
+		return nil
+	}
+	return &n
+}

@@ -1,0 +1,173 @@
+package lag
+
+import (
+	"iter"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/seastreamer/seastreamer/admin"
+	"github.com/seastreamer/seastreamer/internal/cli/chart"
+	"github.com/seastreamer/seastreamer/internal/cli/listing"
+	"github.com/seastreamer/seastreamer/internal/iostreams"
+)
+
+// A row is a group, or a shard of one.
+type row struct {
+	group
+	shard *admin.ShardLag
+}
+
+func (r row) messages() admin.Count {
+	if r.shard != nil {
+		return r.shard.Messages
+	}
+	if r.Err != nil {
+		return admin.Count{N: -1}
+	}
+	return r.Messages()
+}
+
+func (r row) age() time.Duration {
+	if r.shard != nil {
+		return r.shard.Age
+	}
+	return r.Age()
+}
+
+func (r row) pending() int64 {
+	if r.shard != nil {
+		return r.shard.Pending
+	}
+	return r.Pending()
+}
+
+// show prints one look.
+func show(ios *iostreams.Streams, o options, groups []group) error {
+	if o.Output == "json" {
+		return listing.Write(ios, o.Options, nil, each(groups), func(g group) any { return document(g, o.each) })
+	}
+	return listing.Write(ios, o.Options, columns(o), each(rows(groups, o.each)), nil)
+}
+
+func rows(groups []group, shards bool) []row {
+	var all []row
+	for _, g := range groups {
+		if !shards {
+			all = append(all, row{group: g})
+			continue
+		}
+		for i := range g.Shards {
+			one := g.of(i)
+			all = append(all, row{group: one, shard: &g.Shards[i]})
+		}
+	}
+	return all
+}
+
+// of is the group as if it read one of its shards only, with the trend of that.
+func (g group) of(i int) group {
+	shard := g.Shards[i].Shard
+	var past []admin.LagSample
+	for _, s := range g.past {
+		for _, sh := range s.Shards {
+			if sh.Shard == shard {
+				s.Lag.Shards = []admin.ShardLag{sh}
+				past = append(past, s)
+				break
+			}
+		}
+	}
+	g.past = past
+	recent := past
+	for len(recent) > 1 && g.Time.Sub(recent[0].Time) > trendOver {
+		recent = recent[1:]
+	}
+	g.Trend = admin.TrendOf(recent...)
+	return g
+}
+
+func each[T any](all []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, t := range all {
+			if !yield(t, nil) {
+				return
+			}
+		}
+	}
+}
+
+func columns(o options) []listing.Column[row] {
+	var cols []listing.Column[row]
+	add := func(c listing.Column[row]) { cols = append(cols, c) }
+	if o.watch {
+		add(listing.Column[row]{Name: "time", Raw: func(r row) string { return listing.Time(r.Time) }, Wide: true})
+	}
+	add(listing.Column[row]{Name: "group", Raw: func(r row) string { return r.Group }})
+	if o.each {
+		add(listing.Column[row]{Name: "stream", Raw: func(r row) string { return r.shard.Stream }})
+		add(listing.Column[row]{Name: "shard", Raw: func(r row) string { return strconv.Itoa(int(r.shard.Index)) }, Right: true})
+		add(listing.Column[row]{Name: "next", Raw: func(r row) string { return r.shard.Next.String() }, Right: true})
+		add(listing.Column[row]{Name: "end", Raw: func(r row) string { return r.shard.End.String() }, Right: true})
+	} else {
+		add(listing.Column[row]{Name: "state", Raw: func(r row) string { return r.State }})
+	}
+	add(listing.Column[row]{Name: "behind", Right: true,
+		Raw: func(r row) string { return listing.Count(r.messages()) }, Human: func(r row) string { return listing.HumanCount(r.messages()) }})
+	add(listing.Column[row]{Name: "age", Right: true,
+		Raw: func(r row) string { return seconds(r.age()) }, Human: func(r row) string { return chart.Time(r.age()) }})
+	add(listing.Column[row]{Name: "pending", Right: true,
+		Raw: func(r row) string { return listing.Number(r.pending()) }, Human: func(r row) string { return iostreams.Thousands(r.pending()) }})
+	add(listing.Column[row]{Name: "trend",
+		Raw: func(r row) string { return word(r.Direction) }, Human: func(r row) string { return chart.Arrow(r.Direction.String()) + " " + word(r.Direction) }})
+	add(listing.Column[row]{Name: "in", Right: true,
+		Raw: func(r row) string { return rate(r.Produced) }, Human: func(r row) string { return perSecond(r.Produced) }})
+	add(listing.Column[row]{Name: "out", Right: true,
+		Raw: func(r row) string { return rate(r.Consumed) }, Human: func(r row) string { return perSecond(r.Consumed) }})
+	add(listing.Column[row]{Name: "catch_up", Right: true,
+		Raw: func(r row) string { return seconds(r.CatchUp) }, Human: func(r row) string { return chart.Time(r.CatchUp) }})
+	if o.each {
+		add(listing.Column[row]{Name: "member", Raw: func(r row) string { return r.shard.Member }})
+	}
+	return cols
+}
+
+func word(d admin.Direction) string {
+	if d == admin.Unknown {
+		return ""
+	}
+	return d.String()
+}
+
+// seconds is a time for programs; nothing where it is not known.
+func seconds(d time.Duration) string {
+	if d < 0 {
+		return ""
+	}
+	return strconv.FormatFloat(d.Seconds(), 'f', 3, 64)
+}
+
+func rate(v float64) string {
+	if v < 0 {
+		return ""
+	}
+	return strconv.FormatFloat(v, 'f', 1, 64)
+}
+
+func perSecond(v float64) string {
+	if v < 0 {
+		return "-"
+	}
+	return chart.Rate(v) + "/s"
+}
+
+// recent is how far the group was behind, for a picture of it.
+func (g group) recent() []float64 {
+	v := make([]float64, len(g.past))
+	for i, s := range g.past {
+		if v[i] = float64(s.Messages().N); v[i] < 0 || s.Err != nil {
+			v[i] = math.NaN()
+		}
+	}
+	return v
+}
