@@ -53,6 +53,9 @@ func show(ios *iostreams.Streams, o options, groups []group) error {
 func rows(groups []group, shards bool) []row {
 	var all []row
 	for _, g := range groups {
+		if g.Err != nil && len(g.Shards) == 0 {
+			continue // there is nothing to say but the error, which is said elsewhere
+		}
 		if !shards {
 			all = append(all, row{group: g})
 			continue

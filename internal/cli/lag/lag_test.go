@@ -1,0 +1,122 @@
+package lag
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	ss "github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/admin"
+	"github.com/seastreamer/seastreamer/internal/cli/exit"
+	"github.com/seastreamer/seastreamer/internal/cli/listing"
+	"github.com/seastreamer/seastreamer/internal/iostreams"
+)
+
+var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// lagOf is a group on two shards, of which the first is behind.
+func lagOf(name string, behind int64, age time.Duration) admin.Lag {
+	return admin.Lag{Group: name, State: "stable", Shards: []admin.ShardLag{
+		{Shard: ss.Shard{Stream: "news"}, Next: ss.SeqOf(1000), End: ss.SeqOf(uint64(1000 + behind)), Messages: admin.Count{N: behind}, Age: age, Pending: 3, Member: "m1"},
+		{Shard: ss.Shard{Stream: "news", Index: 1}, Next: ss.SeqOf(7), End: ss.SeqOf(7)},
+	}}
+}
+
+func two(t *testing.T) []group {
+	t.Helper()
+	w := &watcher{}
+	failed := admin.Lag{Group: "lost", Err: errors.New("no")}
+	w.add(start, []admin.Lag{lagOf("late", 5000, time.Minute), lagOf("done", 0, 0), failed})
+	about := lagOf("guess", 1234567, time.Hour)
+	about.Shards[0].Messages.Estimated = true
+	return w.add(start.Add(10*time.Second), []admin.Lag{lagOf("late", 4000, 90*time.Second), lagOf("done", 0, 0), failed, about})
+}
+
+func TestShow(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		o    options
+		want string
+	}{
+		{"table", options{Options: listing.Options{Output: "table"}}, `
+GROUP  STATE       BEHIND    AGE  PENDING  TREND         IN    OUT  CATCH_UP
+late   stable       4,000  1m30s        3  ↓ shrinking  0/s  100/s       40s
+done   stable           0      0        3  → steady     0/s    0/s         0
+guess  stable  ~1,234,567   1h0m        3                 -      -         -
+`},
+		{"shards", options{each: true, Options: listing.Options{Output: "tsv"}}, `
+group	stream	shard	next	end	behind	age	pending	trend	in	out	catch_up	member
+late	news	0	1000	5000	4000	90.000	3	shrinking	0.0	100.0	40.000	m1
+late	news	1	7	7	0	0.000	0	steady	0.0	0.0	0.000	
+done	news	0	1000	1000	0	0.000	3	steady	0.0	0.0	0.000	m1
+done	news	1	7	7	0	0.000	0	steady	0.0	0.0	0.000	
+guess	news	0	1000	1235567	~1234567	3600.000	3					m1
+guess	news	1	7	7	0	0.000	0				0.000	
+`},
+		{"json", options{Options: listing.Options{Output: "json"}}, `
+{"time":"2026-01-02T03:04:15Z","group":"late","state":"stable","messages":4000,"age_s":90,"pending":3,"trend":"shrinking","produced_per_s":0,"consumed_per_s":100,"catch_up_s":40}
+{"time":"2026-01-02T03:04:15Z","group":"done","state":"stable","messages":0,"age_s":0,"pending":3,"trend":"steady","produced_per_s":0,"consumed_per_s":0,"catch_up_s":0}
+{"time":"2026-01-02T03:04:15Z","group":"lost","age_s":0,"pending":0,"error":"no"}
+{"time":"2026-01-02T03:04:15Z","group":"guess","state":"stable","messages":1234567,"estimated":true,"age_s":3600,"pending":3}
+`},
+	} {
+		var b bytes.Buffer
+		if err := show(&iostreams.Streams{Out: &b}, test.o, two(t)); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.String(); got != strings.TrimPrefix(test.want, "\n") {
+			t.Errorf("%s:\n%s\nwant\n%s", test.name, got, test.want)
+		}
+	}
+}
+
+func TestOver(t *testing.T) {
+	groups := []group{}
+	for _, l := range []admin.Lag{lagOf("a", 500, time.Second), lagOf("b", 2000, time.Minute), lagOf("c", 1500, time.Hour), {Group: "d", Err: errors.New("no")}} {
+		groups = append(groups, group{LagSample: admin.LagSample{Lag: l}})
+	}
+	unknown := lagOf("u", 1, time.Second)
+	unknown.Shards[0].Messages.N = -1
+	for _, test := range []struct {
+		max    int64
+		maxAge time.Duration
+		also   []group
+		want   string // "" is nothing
+	}{
+		{-1, -1, nil, ""},
+		{2000, -1, nil, ""},
+		{1999, -1, nil, "group b is 2,000 messages behind, the first of them sent 1m0s ago"},
+		{400, -1, nil, "group b is 2,000 messages behind, the first of them sent 1m0s ago, and 2 more are over the limit"},
+		{-1, time.Hour, nil, ""},
+		{-1, 2 * time.Second, nil, "group c is 1,500 messages behind, the first of them sent 1h0m ago, and 1 more are over the limit"},
+		{1999, 2 * time.Second, nil, "group c is 1,500 messages behind, the first of them sent 1h0m ago, and 1 more are over the limit"},
+		{5000, -1, []group{{LagSample: admin.LagSample{Lag: unknown}}}, "group u is behind by a number of messages that is not known, the first of them sent 1s ago"},
+	} {
+		err := exit.From(over(append(groups, test.also...), options{max: test.max, maxAge: test.maxAge}))
+		if got := ""; err != nil {
+			if got = err.Error(); err.Code != exit.Partial || got != test.want {
+				t.Errorf("--max %d --max-age %v: %d %q, want %q", test.max, test.maxAge, err.Code, got, test.want)
+			}
+		} else if test.want != "" {
+			t.Errorf("--max %d --max-age %v: nothing, want %q", test.max, test.maxAge, test.want)
+		}
+	}
+}
+
+// Samples that are old are dropped, and so are groups that have gone.
+func TestWatcherForgets(t *testing.T) {
+	w := &watcher{}
+	w.add(start, []admin.Lag{lagOf("gone", 1, 0)})
+	var g []group
+	for i := range 3 * kept {
+		g = w.add(start.Add(time.Duration(i)*time.Second), []admin.Lag{lagOf("a", int64(i), 0)})
+	}
+	if len(w.past) != 1 || len(g[0].past) != kept || cap(g[0].past) > 2*kept {
+		t.Errorf("%d groups, %d samples in room for %d: want 1, %d", len(w.past), len(g[0].past), cap(g[0].past), kept)
+	}
+	if v := g[0].recent(); v[kept-1] != 3*kept-1 || g[0].Produced != 1 {
+		t.Errorf("recent %v, produced %v", v[kept-1], g[0].Produced)
+	}
+}
