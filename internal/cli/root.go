@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seastreamer/seastreamer/backend/all"
+	"github.com/seastreamer/seastreamer/internal/cli/access"
+	"github.com/seastreamer/seastreamer/internal/cli/cluster"
 	"github.com/seastreamer/seastreamer/internal/cli/completion"
 	"github.com/seastreamer/seastreamer/internal/cli/consume"
 	"github.com/seastreamer/seastreamer/internal/cli/cp"
@@ -20,6 +22,7 @@ import (
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
 	"github.com/seastreamer/seastreamer/internal/cli/flux"
 	"github.com/seastreamer/seastreamer/internal/cli/lag"
+	"github.com/seastreamer/seastreamer/internal/cli/node"
 	"github.com/seastreamer/seastreamer/internal/cli/produce"
 	"github.com/seastreamer/seastreamer/internal/cli/stream"
 	"github.com/seastreamer/seastreamer/internal/cli/tap"
@@ -97,7 +100,9 @@ func Root(f *factory.Factory, name string) *cobra.Command {
 	}
 	streamer.AddCommand(
 		flux.New(f, nil), tap.New(f, nil), produce.New(f, nil), consume.New(f, nil),
-		cp.New(f, nil), cp.NewMirror(f, nil), stream.New(f), lag.New(f), drivers.New(f), completion.New(f), version.New(f),
+		cp.New(f, nil), cp.NewMirror(f, nil),
+		stream.New(f), node.New(f), cluster.New(f), access.NewACL(f), access.NewUser(f),
+		lag.New(f), drivers.New(f), completion.New(f), version.New(f),
 	)
 	root := streamer
 	if f.Program = "sea-streamer"; name == "sea-streamer" {

@@ -1,6 +1,7 @@
 package listing
 
 import (
+	"iter"
 	"strconv"
 	"time"
 
@@ -81,4 +82,56 @@ func Duration(d time.Duration) string {
 		return n(d/time.Hour, "h") + n(d%time.Hour/time.Minute, "m")
 	}
 	return n(d/day, "d") + n(d%day/time.Hour, "h")
+}
+
+// Known is n for JSON, nil where it is below zero: not known.
+func Known(n int64) *int64 {
+	if n < 0 {
+		return nil
+	}
+	return &n
+}
+
+// When is t for JSON, in UTC, nil where it is zero.
+func When(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return new(t.UTC())
+}
+
+// ErrorText is what err says, nothing for nil.
+func ErrorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// Each are things that are all there already.
+func Each[T any](all []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, t := range all {
+			if !yield(t, nil) {
+				return
+			}
+		}
+	}
+}
+
+// ConfigDoc is a setting as JSON.
+func ConfigDoc(e admin.ConfigEntry) any {
+	return struct {
+		Name     string `json:"name"`
+		Value    string `json:"value"`
+		Source   string `json:"source,omitempty"`
+		ReadOnly bool   `json:"read_only,omitempty"`
+		Secret   bool   `json:"secret,omitempty"`
+	}(e)
+}
+
+// ParseIndex reads the index of a shard.
+func ParseIndex(s string) (int32, error) {
+	n, err := strconv.ParseUint(s, 10, 31)
+	return int32(n), err
 }
