@@ -147,6 +147,16 @@ func Messages(in StreamInfo) Count {
 	return sum
 }
 
+// Added is how many messages were ever added to a shard, by its sequence numbers
+// or as the backend counts them, and whether that is known. It only grows: its
+// growth over some time is the shard's rate.
+func Added(sh ShardInfo) (int64, bool) {
+	if next := sh.Bound.Next; next.Hi == 0 && next.Lo > 0 && next.Lo>>63 == 0 {
+		return int64(next.Lo), true
+	}
+	return sh.Added, sh.Added > 0 || sh.Bound.Next.IsZero()
+}
+
 func add(a, b Count) Count { return Count{N: a.N + b.N, Estimated: a.Estimated || b.Estimated} }
 
 // Bytes adds up what a stream's shards take. It is below zero where one is not

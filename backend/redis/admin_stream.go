@@ -150,6 +150,9 @@ func (c *client) content(s *shardAt, r rueidis.RedisResult, d driver.Detail) err
 	if d.Has(driver.DetailBounds) {
 		s.Bound = driver.Bound{First: at.front(), Next: at.end()}
 		s.Messages = driver.Count{N: int64(at.length)} //nolint:gosec // it comes from one
+		if at.counts {
+			s.Added = int64(at.added) //nolint:gosec // likewise
+		}
 	}
 	if d.Has(driver.DetailTimes) {
 		info, err := v.table()
