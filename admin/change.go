@@ -25,6 +25,9 @@ func (c *Client) Plan(ctx context.Context, ch Change) (*Plan, error) {
 		return nil, err
 	}
 	p.Change = ch.Kind()
+	if p.Steps == nil {
+		p.Steps = []Step{} // a list in JSON too
+	}
 	return p, nil
 }
 

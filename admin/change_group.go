@@ -11,14 +11,15 @@ import (
 )
 
 // SeekGroup is the change that moves a group on streams: to where To would begin
-// to read, or by Shift messages (sequence numbers, back where it is negative), or
-// to where the group From stands. Its plan resolves to a [MoveGroup] and can be
+// to read, or to the positions At, or by Shift messages (sequence numbers, back
+// where it is negative), or to where the group From stands. Its plan resolves to a [MoveGroup] and can be
 // undone by one. A group that does not exist is made, but not by a Shift.
 type SeekGroup struct {
 	Group   string
 	Streams []string // empty is all that the group (or From) knows
 	Shards  []int32  // of each stream; empty is all
 	To      *ss.Start
+	At      []ss.Position // of these shards, whatever Streams and Shards say
 	Shift   int64
 	From    string
 }
@@ -28,7 +29,7 @@ func (SeekGroup) Kind() string { return "seek-group" }
 
 func (ch SeekGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
 	ways := 0
-	for _, given := range []bool{ch.To != nil, ch.Shift != 0, ch.From != ""} {
+	for _, given := range []bool{ch.To != nil, len(ch.At) > 0, ch.Shift != 0, ch.From != ""} {
 		if given {
 			ways++
 		}
@@ -36,9 +37,12 @@ func (ch SeekGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
 	if ways != 1 {
 		return nil, driver.Errorf(ss.ErrInvalid, "seek group "+ch.Group, "give one of: a position, a shift, another group")
 	}
-	at, err := ch.target(ctx, c)
-	if err != nil {
-		return nil, err
+	at := ch.At
+	if len(at) == 0 {
+		var err error
+		if at, err = ch.target(ctx, c); err != nil {
+			return nil, err
+		}
 	}
 	return MoveGroup{Group: ch.Group, At: at}.plan(ctx, c)
 }
@@ -164,7 +168,7 @@ func (ch MoveGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
 	for _, p := range now.Positions {
 		was[p.Shard] = p.Next
 	}
-	p := &Plan{Target: ch.Group, Destructive: true}
+	p := &Plan{Target: ch.Group, Destructive: err == nil} // nobody relies on a group that is made
 	undo := MoveGroup{Group: ch.Group}
 	var move []ss.Position
 	for _, at := range sorted(ch.At) {
@@ -196,7 +200,7 @@ func (ch MoveGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
 		p.Steps = append(p.Steps, Step{Item: sh.String(), Action: "forget", From: old.String()})
 	}
 	if !p.Empty() {
-		p.undo = undo
+		p.undo = []Undo{{ch.Group, undo}}
 	}
 	p.apply = once(func(ctx context.Context) error {
 		if len(move) > 0 {
@@ -251,7 +255,7 @@ func (ch CloneGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
 }
 
 // DeleteGroup is the change that removes groups. Where they stood can be had
-// back: the plan of one group can be undone.
+// back, of each for itself.
 type DeleteGroup struct{ Groups []string }
 
 // Kind is "delete-group".
@@ -269,16 +273,16 @@ func (ch DeleteGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
 	p := &Plan{Target: fmt.Sprintf("%d groups", len(infos)), Destructive: true}
 	for _, g := range infos {
 		p.Steps = append(p.Steps, Step{Item: g.Name, Action: "delete", From: fmt.Sprintf("%d positions", len(g.Positions)), Detail: members(g)})
-	}
-	if len(infos) == 1 {
-		p.Target = infos[0].Name
-		undo := MoveGroup{Group: infos[0].Name}
-		for _, at := range infos[0].Positions {
+		undo := MoveGroup{Group: g.Name}
+		for _, at := range g.Positions {
 			undo.At = append(undo.At, at.Position)
 		}
 		if len(undo.At) > 0 {
-			p.undo = undo
+			p.undo = append(p.undo, Undo{g.Name, undo})
 		}
+	}
+	if len(infos) == 1 {
+		p.Target = infos[0].Name
 	}
 	p.apply = func(ctx context.Context, p *Plan) error {
 		return p.each(func(i int) error { return d.DeleteGroup(ctx, p.Steps[i].Item) })

@@ -111,8 +111,8 @@ func (ch SetStream) plan(ctx context.Context, c *Client) (*Plan, error) {
 			p.Destructive = true // it may have messages removed
 		}
 	}
-	if known {
-		p.undo = SetStream{ch.Stream, was}
+	if known && !p.Empty() {
+		p.undo = []Undo{{ch.Stream, SetStream{ch.Stream, was}}}
 	}
 	p.apply = once(func(ctx context.Context) error { return d.SetStream(ctx, ch.Stream, ch.Settings) })
 	return p, nil
@@ -153,11 +153,13 @@ func (ch AddShards) plan(ctx context.Context, c *Client) (*Plan, error) {
 }
 
 // Trim is the change that removes the messages of a stream before a position:
-// those of each shard below where Before would begin to read.
+// those of each shard below where Before would begin to read, or of the shards
+// that At names below that.
 type Trim struct {
 	Stream string
 	Before ss.Start
-	Shards []int32 // empty is all
+	Shards []int32       // empty is all
+	At     []ss.Position // instead of Before; Shards says which of them
 }
 
 // Kind is "trim-stream".
@@ -172,9 +174,11 @@ func (ch Trim) plan(ctx context.Context, c *Client) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, err := d.Resolve(ctx, ch.Stream, ch.Before)
-	if err != nil {
-		return nil, err
+	at := ch.At
+	if len(at) == 0 {
+		if at, err = d.Resolve(ctx, ch.Stream, ch.Before); err != nil {
+			return nil, err
+		}
 	}
 	if at, err = only(at, ch.Stream, ch.Shards); err != nil {
 		return nil, err

@@ -3,19 +3,29 @@ package admin
 import (
 	"context"
 	"iter"
+	"path"
 )
 
 // Groups yields all groups, or with streams those that know one of them, in no
 // order, described a page at a time. A group that cannot be described comes with
 // its Err set; a pair with an error is the last.
 func (c *Client) Groups(ctx context.Context, streams ...string) iter.Seq2[GroupInfo, error] {
+	return c.GroupsMatching(ctx, "", streams...)
+}
+
+// GroupsMatching is Groups for those whose name matches a glob as of package
+// path; "" is all. Others are not described.
+func (c *Client) GroupsMatching(ctx context.Context, match string, streams ...string) iter.Seq2[GroupInfo, error] {
 	return func(yield func(GroupInfo, error) bool) {
 		d, err := c.groups()
+		if err == nil {
+			_, err = path.Match(match, "")
+		}
 		if err != nil {
 			yield(GroupInfo{}, err)
 			return
 		}
-		all := described(d.GroupNames(ctx, streams), func(names []string) ([]GroupInfo, error) { return d.DescribeGroups(ctx, names) })
+		all := described(matching(d.GroupNames(ctx, streams), match), func(names []string) ([]GroupInfo, error) { return d.DescribeGroups(ctx, names) })
 		for g, err := range all {
 			if !yield(g, err) || err != nil {
 				return

@@ -1,7 +1,10 @@
 package admin
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -53,6 +56,28 @@ func (l Lag) Age() time.Duration {
 	return age
 }
 
+// Worst is the shard that is furthest behind: whose next message is the oldest,
+// or of several with the same age, or without, the one with the most messages. It
+// is false where the group is behind on none.
+func (l Lag) Worst() (ShardLag, bool) {
+	return l.worst(func(a, b ShardLag) int {
+		return cmp.Or(cmp.Compare(a.Age, b.Age), cmp.Compare(a.Messages.N, b.Messages.N))
+	})
+}
+
+// Most is the shard with the most messages that are not done.
+func (l Lag) Most() (ShardLag, bool) {
+	return l.worst(func(a, b ShardLag) int { return cmp.Compare(a.Messages.N, b.Messages.N) })
+}
+
+func (l Lag) worst(compare func(a, b ShardLag) int) (ShardLag, bool) {
+	if len(l.Shards) == 0 {
+		return ShardLag{}, false
+	}
+	s := slices.MaxFunc(l.Shards, compare)
+	return s, s.Age > 0 || s.Messages.N > 0
+}
+
 // Pending adds up all shards.
 func (l Lag) Pending() int64 {
 	var sum int64
@@ -75,6 +100,42 @@ func (c *Client) Lag(ctx context.Context, groups ...string) ([]Lag, error) {
 		err = lagErr
 	}
 	return lags, err
+}
+
+// Lags is Lag of all groups whose name matches a glob ("" is all), or with streams
+// of those that know one of them, in no order, a page at a time. A group whose lag
+// cannot be known comes with its Err set; a pair with an error is the last.
+func (c *Client) Lags(ctx context.Context, match string, streams ...string) iter.Seq2[Lag, error] {
+	return func(yield func(Lag, error) bool) {
+		var some []GroupInfo
+		flush := func() bool {
+			lags, err := c.LagOf(ctx, some)
+			some = some[:0]
+			var each *PartialError
+			if err != nil && !errors.As(err, &each) {
+				yield(Lag{}, err)
+				return false
+			}
+			for _, l := range lags {
+				if !yield(l, nil) {
+					return false
+				}
+			}
+			return true
+		}
+		for g, err := range c.GroupsMatching(ctx, match, streams...) {
+			if err != nil {
+				if flush() {
+					yield(Lag{}, err)
+				}
+				return
+			}
+			if some = append(some, g); len(some) == page && !flush() {
+				return
+			}
+		}
+		flush()
+	}
 }
 
 // LagOf is Lag of groups that were just described.

@@ -3,21 +3,30 @@ package admin
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/driver"
 )
 
 // SettlePending is the change that gives pending messages a verdict: they are
-// done, or with Again are to be delivered again at once.
+// done, or with Again are to be delivered again at once. It cannot be undone.
 type SettlePending struct {
 	Group string
 	IDs   []MessageID
 	Again bool
+	// Loose: messages that are not pending any more are no failure.
+	Loose bool
 }
 
-// Kind is "settle-pending".
-func (SettlePending) Kind() string { return "settle-pending" }
+// Kind is "ack-pending", or with Again "nack-pending".
+func (ch SettlePending) Kind() string {
+	if ch.Again {
+		return "nack-pending"
+	}
+	return "ack-pending"
+}
 
 func (ch SettlePending) plan(_ context.Context, c *Client) (*Plan, error) {
 	d, err := c.pending()
@@ -28,12 +37,9 @@ func (ch SettlePending) plan(_ context.Context, c *Client) (*Plan, error) {
 	if ch.Again {
 		verdict, action = driver.VerdictNack, "nack"
 	}
-	p := &Plan{Target: ch.Group, Destructive: !ch.Again, Steps: steps(ch.IDs, action, "")}
-	p.apply = func(ctx context.Context, p *Plan) error {
-		n, err := d.SettlePending(ctx, ch.Group, ch.IDs, verdict)
-		return p.some(n, err)
-	}
-	return p, nil
+	return pendingPlan(ch.Group, ch.IDs, Step{Action: action}, !ch.Again, ch.Loose, func(ctx context.Context, ids []MessageID) (int, error) {
+		return d.SettlePending(ctx, ch.Group, ids, verdict)
+	}), nil
 }
 
 // ClaimPending is the change that hands pending messages to another member.
@@ -41,6 +47,7 @@ type ClaimPending struct {
 	Group, Member string
 	MinIdle       time.Duration // leave those that were delivered more recently
 	IDs           []MessageID
+	Loose         bool // messages that are not pending any more, or not for that long, are no failure
 }
 
 // Kind is "claim-pending".
@@ -51,28 +58,71 @@ func (ch ClaimPending) plan(_ context.Context, c *Client) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Target: ch.Group, Steps: steps(ch.IDs, "claim", ch.Member)}
-	p.apply = func(ctx context.Context, p *Plan) error {
-		n, err := d.ClaimPending(ctx, ch.Group, ch.Member, ch.MinIdle, ch.IDs)
-		return p.some(n, err)
-	}
-	return p, nil
+	return pendingPlan(ch.Group, ch.IDs, Step{Action: "claim", To: ch.Member}, false, ch.Loose, func(ctx context.Context, ids []MessageID) (int, error) {
+		return d.ClaimPending(ctx, ch.Group, ch.Member, ch.MinIdle, ids)
+	}), nil
 }
 
-func steps(ids []MessageID, action, to string) []Step {
-	s := make([]Step, len(ids))
-	for i, id := range ids {
-		s[i] = Step{Item: id.Shard.String() + " " + id.Seq.String(), Action: action, To: to, Messages: 1}
-	}
-	return s
-}
+// listed is up to how many messages of a shard each have a step of their own.
+const listed = 20
 
-// some says that n of the steps were done, which ones the backend does not say.
-func (p *Plan) some(n int, err error) error {
-	if err == nil && n < len(p.Steps) {
-		for i := range p.Steps {
-			p.Steps[i].Detail = fmt.Sprintf("%d of %d were pending", n, len(p.Steps))
+// pendingPlan does something to messages, a page of a shard at a time. A step is
+// one message, or where there are many all of a shard.
+func pendingPlan(group string, ids []MessageID, like Step, destructive, loose bool, do func(context.Context, []MessageID) (int, error)) *Plan {
+	ids = slices.Clone(ids)
+	slices.SortFunc(ids, func(a, b MessageID) int {
+		if a.Shard != b.Shard {
+			return a.Shard.Compare(b.Shard)
+		}
+		return a.Seq.Compare(b.Seq)
+	})
+	ids = slices.Compact(ids)
+	p := &Plan{Target: group, Destructive: destructive}
+	var parts [][]MessageID // of each step
+	for len(ids) > 0 {
+		n := slices.IndexFunc(ids, func(id MessageID) bool { return id.Shard != ids[0].Shard })
+		if n < 0 {
+			n = len(ids)
+		}
+		shard := ids[:n]
+		ids = ids[n:]
+		if n > listed {
+			parts = append(parts, shard)
+			continue
+		}
+		for i := range shard {
+			parts = append(parts, shard[i:i+1])
 		}
 	}
-	return p.all(err)
+	for _, part := range parts {
+		s := like
+		s.Item, s.Messages = fmt.Sprintf("%v %v", part[0].Shard, part[0].Seq), int64(len(part))
+		if len(part) > 1 {
+			s.Item += " to " + part[len(part)-1].Seq.String()
+		}
+		p.Steps = append(p.Steps, s)
+	}
+	p.apply = func(ctx context.Context, p *Plan) error {
+		return p.each(func(i int) error {
+			did := 0
+			for some := range slices.Chunk(parts[i], page) {
+				n, err := do(ctx, some)
+				did += n
+				if err != nil {
+					return err
+				}
+			}
+			missing := len(parts[i]) - did
+			if missing <= 0 {
+				return nil
+			}
+			if !loose {
+				return driver.Errorf(ss.ErrNotFound, "", "%d of %d messages were not pending, or not for long enough", missing, len(parts[i]))
+			}
+			p.Steps[i].Messages = int64(did)
+			p.Steps[i].Detail = fmt.Sprintf("%d others were not pending any more", missing)
+			return nil
+		})
+	}
+	return p
 }

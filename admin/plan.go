@@ -16,7 +16,7 @@ type Plan struct {
 	Steps       []Step `json:"steps"`       // empty: there is nothing to do
 	Applied     bool   `json:"applied"`     // Apply was called
 
-	undo  Change
+	undo  []Undo
 	apply func(ctx context.Context, p *Plan) error
 }
 
@@ -56,9 +56,25 @@ func (p *Plan) Apply(ctx context.Context) error {
 	return p.apply(ctx, p)
 }
 
+// An Undo is the change that takes back what a plan does to one thing.
+type Undo struct {
+	Target string // the stream or group
+	Change Change
+}
+
 // Undo is the change that takes the plan back, as things were when it was made,
-// and whether there is one.
-func (p *Plan) Undo() (Change, bool) { return p.undo, p.undo != nil }
+// and whether there is one. A plan about several things has one for each, see
+// Undos.
+func (p *Plan) Undo() (Change, bool) {
+	if len(p.undo) != 1 {
+		return nil, false
+	}
+	return p.undo[0].Change, true
+}
+
+// Undos are the changes that take the plan back, one for each thing that it is
+// about and that can be had back.
+func (p *Plan) Undos() []Undo { return p.undo }
 
 // all says that all steps ended with err.
 func (p *Plan) all(err error) error {

@@ -35,21 +35,29 @@ func (c *Client) Streams(ctx context.Context, f StreamFilter) iter.Seq2[StreamIn
 			yield(StreamInfo{}, err)
 			return
 		}
-		names := func(yield func(string, error) bool) {
-			for n, err := range d.StreamNames(ctx) {
-				if ok, _ := path.Match(f.Match, n); err == nil && f.Match != "" && !ok {
-					continue
-				}
-				if !yield(n, err) {
-					return
-				}
-			}
-		}
+		names := matching(d.StreamNames(ctx), f.Match)
 		for in, err := range described(names, func(names []string) ([]StreamInfo, error) { return d.DescribeStreams(ctx, names, f.Detail) }) {
 			if err == nil && in.Internal && !f.Internal {
 				continue
 			}
 			if !yield(in, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// matching yields those names that a glob takes, and errors; "" takes all.
+func matching(names iter.Seq2[string, error], glob string) iter.Seq2[string, error] {
+	if glob == "" {
+		return names
+	}
+	return func(yield func(string, error) bool) {
+		for n, err := range names {
+			if ok, _ := path.Match(glob, n); err == nil && !ok {
+				continue
+			}
+			if !yield(n, err) {
 				return
 			}
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
 	"github.com/seastreamer/seastreamer/internal/cli/flux"
+	"github.com/seastreamer/seastreamer/internal/cli/group"
 	"github.com/seastreamer/seastreamer/internal/cli/lag"
 	"github.com/seastreamer/seastreamer/internal/cli/node"
 	"github.com/seastreamer/seastreamer/internal/cli/produce"
@@ -101,7 +102,7 @@ func Root(f *factory.Factory, name string) *cobra.Command {
 	streamer.AddCommand(
 		flux.New(f, nil), tap.New(f, nil), produce.New(f, nil), consume.New(f, nil),
 		cp.New(f, nil), cp.NewMirror(f, nil),
-		stream.New(f), node.New(f), cluster.New(f), access.NewACL(f), access.NewUser(f),
+		stream.New(f), group.New(f), node.New(f), cluster.New(f), access.NewACL(f), access.NewUser(f),
 		lag.New(f), drivers.New(f), completion.New(f), version.New(f),
 	)
 	root := streamer

@@ -1,14 +1,13 @@
 // Package change runs a change to a broker as every command does: it shows the
-// plan, asks or refuses, does it, keeps how to undo it, and reports.
+// plan, asks or refuses, keeps how to undo it, does it, and reports.
 package change
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"os"
-	"strings"
+	"errors"
+	"slices"
 
 	"github.com/spf13/pflag"
 
@@ -25,20 +24,32 @@ type Options struct {
 	Yes    bool
 	DryRun bool
 	Output string // text, json
+
+	// Match and Count are of commands that find what they change by a glob.
+	Match string
+	Count int // how many things it is to be; below zero is not given
 }
 
 // AddFlags adds them.
 func AddFlags(fs *pflag.FlagSet, o *Options) {
-	o.Output = "text"
+	o.Output, o.Count = "text", -1
 	fs.BoolVarP(&o.Yes, "yes", "y", false, "do not ask; scripts need it for what cannot be had back")
 	fs.BoolVar(&o.DryRun, "dry-run", false, "print the plan and do nothing")
 	fs.VarP(factory.OneOf(&o.Output, "text", "json"), "output", "o", "`text|json`: the plan and the result in words, or as one object of JSON")
 }
 
+// AddMatchFlags adds those of a command that removes the things whose name
+// matches a glob.
+func AddMatchFlags(fs *pflag.FlagSet, o *Options, things string) {
+	fs.StringVar(&o.Match, "match", "", "remove all "+things+" whose name matches `GLOB`, such as 'tmp-*'")
+	fs.IntVar(&o.Count, "count", -1, "with --match: how many there are, `N`; if it is another number nothing is done, and --match '*' needs it beside --yes")
+}
+
 // Run plans the change and does it. Something destructive is shown and asked
 // for first: on a terminal, which is not standard input; elsewhere it is refused
-// with exit code 7 unless --yes was given. What can be undone is kept in the
-// journal.
+// with exit code 7 unless --yes was given. How to undo it is kept in the journal
+// before it is done, so that a process that dies leaves nothing that cannot be
+// undone.
 func Run(ctx context.Context, f *factory.Factory, c *admin.Client, broker ss.URL, ch admin.Change, o Options) error {
 	p, err := c.Plan(ctx, ch)
 	if err != nil {
@@ -47,23 +58,20 @@ func Run(ctx context.Context, f *factory.Factory, c *admin.Client, broker ss.URL
 	if o.DryRun {
 		return print(f, p, o)
 	}
-	if p.Destructive && !p.Empty() && !o.Yes {
-		for _, s := range p.Steps {
-			f.IO.Error(s.String())
-		}
-		if err := ask(f, p); err != nil {
-			return err
-		}
+	if err := confirm(f, p, o); err != nil {
+		return err
+	}
+	var kept []journal.Entry
+	j, e := journal.Open(f)
+	if e == nil {
+		kept, e = j.Add(brokerKey(broker), p)
+	}
+	if e != nil && len(p.Undos()) > 0 {
+		f.IO.Warn("this cannot be undone: %v", e)
 	}
 	err = p.Apply(ctx)
-	if err == nil && !p.Empty() {
-		j, e := journal.Open(f)
-		if e == nil {
-			e = j.Add(broker.Broker().String(), p)
-		}
-		if e != nil {
-			f.IO.Warn("this cannot be undone: %v", e)
-		}
+	if err != nil && len(kept) > 0 {
+		drop(ctx, c, j, kept)
 	}
 	if e := print(f, p, o); e != nil {
 		return e
@@ -71,36 +79,90 @@ func Run(ctx context.Context, f *factory.Factory, c *admin.Client, broker ss.URL
 	return err
 }
 
-// print writes the plan, or what became of it, to standard output.
-func print(f *factory.Factory, p *admin.Plan, o Options) error {
-	if o.Output == "json" {
-		b, err := json.Marshal(p)
+// drop takes those entries back of which nothing was done. What an error leaves
+// unknown is looked up: whose undo finds something to do, or cannot be planned,
+// keeps its entry.
+func drop(ctx context.Context, c *admin.Client, j *journal.Journal, kept []journal.Entry) {
+	kept = slices.DeleteFunc(kept, func(e journal.Entry) bool {
+		ch, err := e.Change()
+		if err != nil {
+			return true
+		}
+		p, err := c.Plan(ctx, ch)
+		return err != nil || !p.Empty()
+	})
+	_ = j.Remove(kept...) // an entry too many has nothing to undo
+}
+
+// Undo takes back the newest change of one of the kinds about target on this
+// broker that has not been undone yet, with the safety of Run. It is not itself
+// kept: the next Undo goes one further back. Nothing to undo is exit code 5.
+func Undo(ctx context.Context, f *factory.Factory, c *admin.Client, broker ss.URL, target string, kinds []string, o Options) error {
+	j, err := journal.Open(f)
+	if err != nil {
+		return err
+	}
+	e, ok, err := j.Last(brokerKey(broker), target, kinds...)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return &exit.Error{Code: exit.NotFound, Item: target, Msg: "nothing to undo: no change of " + target + " on " + broker.Broker().String() + " is on record",
+			Hint: "only what this user has done by this URL of the broker is"}
+	}
+	ch, err := e.Change()
+	if err != nil {
+		return &exit.Error{Code: exit.BadData, Item: target, Msg: "the journal of changes", Err: err}
+	}
+	p, err := c.Plan(ctx, ch)
+	if err != nil {
+		return err
+	}
+	if o.DryRun {
+		return print(f, p, o)
+	}
+	if err := confirm(f, p, o); err != nil {
+		return err
+	}
+	err = j.Undo(e, func() error {
+		// Planned anew: others may have moved it while somebody was asked.
+		again, err := c.Plan(ctx, ch)
 		if err != nil {
 			return err
 		}
-		_, err = f.IO.Out.Write(append(b, '\n'))
-		return exit.Output(err)
+		p = again
+		return p.Apply(ctx)
+	})
+	if errors.Is(err, journal.ErrUndone) {
+		return &exit.Error{Code: exit.Conflict, Item: target, Msg: "the change of " + target + " was not undone", Err: err, Hint: "run it again to go one further back"}
 	}
-	_, err := f.IO.Out.Write(iostreams.EscapeText(nil, []byte(p.String()))) // names may hold what a terminal obeys
-	return exit.Output(err)
+	if e := print(f, p, o); e != nil {
+		return e
+	}
+	return err
 }
 
-// ask asks on the terminal whether to go on.
-func ask(f *factory.Factory, p *admin.Plan) error {
-	refused := &exit.Error{Code: exit.Refused, Item: p.Target, Msg: p.Change + " " + p.Target + " was not done", Hint: "--yes does it without asking, --dry-run only shows it"}
-	if !f.IO.ErrTTY {
-		return refused
+// brokerKey is what the journal calls a broker: its URL without secrets, with
+// nodes in order.
+func brokerKey(u ss.URL) string {
+	u = u.Broker()
+	u.Nodes = slices.Sorted(slices.Values(u.Nodes))
+	return u.String()
+}
+
+// print writes the plan, or what became of it, to standard output. Names may
+// hold what a terminal obeys.
+func print(f *factory.Factory, p *admin.Plan, o Options) error {
+	out := iostreams.EscapeText(nil, []byte(p.String()))
+	if o.Output == "json" {
+		var b bytes.Buffer
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(p); err != nil {
+			return err
+		}
+		out = iostreams.EscapeJSON(nil, b.Bytes())
 	}
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
-		return refused
-	}
-	defer func() { _ = tty.Close() }()
-	_, _ = fmt.Fprint(tty, "Do it? [y/N] ")
-	line, _ := bufio.NewReader(tty).ReadString('\n')
-	switch strings.ToLower(strings.TrimSpace(line)) {
-	case "y", "yes":
-		return nil
-	}
-	return refused
+	_, err := f.IO.Out.Write(out)
+	return exit.Output(err)
 }

@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	ss "github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/admin"
 	"github.com/seastreamer/seastreamer/internal/pipe"
 )
 
@@ -86,8 +87,10 @@ func From(err error) *Error {
 		return fromPipe(p)
 	}
 	e = &Error{Code: Partial, Err: err}
+	var some *admin.PartialError
+	ofMany := errors.As(err, &some) && len(some.Failures) < some.Total // the others worked: that is a partial result, whatever kind these are
 	for _, k := range kinds {
-		if errors.Is(err, k.kind) {
+		if !ofMany && errors.Is(err, k.kind) {
 			e.Code, e.Hint = k.code, k.hint
 			break
 		}

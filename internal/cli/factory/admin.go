@@ -16,3 +16,17 @@ func (f *Factory) Admin(ctx context.Context, u ss.URL) (c *admin.Client, end fun
 	}
 	return admin.New(s), func(err error) error { return errors.Join(err, s.Close(context.WithoutCancel(ctx))) }, nil
 }
+
+// AdminOf opens the broker of streams, which are names or URLs, or without any
+// the one of the flags.
+func (f *Factory) AdminOf(ctx context.Context, t Target, streams ...string) (u ss.URL, c *admin.Client, end func(error) error, err error) {
+	if len(streams) > 0 {
+		u, err = f.Resolve(t, streams...)
+	} else {
+		u, err = f.ResolveBroker(t)
+	}
+	if err == nil {
+		c, end, err = f.Admin(ctx, u)
+	}
+	return u, c, end, err
+}

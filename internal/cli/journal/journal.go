@@ -47,25 +47,28 @@ func Open(f *factory.Factory) (*Journal, error) {
 	return &Journal{filepath.Join(dir, "journal.ndjson")}, nil
 }
 
-// Add keeps how to undo a plan that was applied, where it can be undone.
-func (j *Journal) Add(broker string, p *admin.Plan) error {
-	ch, ok := p.Undo()
-	if !ok {
-		return nil
+// Add keeps how to undo a plan, an entry for each thing that can be had back. It
+// is called before the plan is applied: whoever dies in between has an entry too
+// many, whose undo finds nothing to do, and never one too few.
+func (j *Journal) Add(broker string, p *admin.Plan) ([]Entry, error) {
+	var added []Entry
+	for _, u := range p.Undos() {
+		undo, err := admin.MarshalChange(u.Change)
+		if err != nil {
+			return nil, err
+		}
+		added = append(added, Entry{Time: time.Now().UTC().Truncate(time.Millisecond), Broker: broker, Kind: p.Change, Target: u.Target, Undo: undo})
 	}
-	undo, err := admin.MarshalChange(ch)
-	if err != nil {
-		return err
+	if len(added) == 0 {
+		return nil, nil
 	}
-	return j.change(func(all []Entry) []Entry {
-		return append(all, Entry{Time: time.Now().UTC().Truncate(time.Millisecond), Broker: broker, Kind: p.Change, Target: p.Target, Undo: undo})
-	})
+	return added, j.change(func(all []Entry) ([]Entry, error) { return append(all, added...), nil })
 }
 
 // Last is the newest entry about a target on a broker, and whether there is one.
 func (j *Journal) Last(broker, target string, kinds ...string) (e Entry, ok bool, err error) {
 	all, err := j.read()
-	for _, e := range slices.Backward(all) {
+	for _, e := range slices.Backward(all) { // the newest last, whatever the clocks said
 		if e.Broker == broker && e.Target == target && slices.Contains(kinds, e.Kind) {
 			return e, true, err
 		}
@@ -73,13 +76,50 @@ func (j *Journal) Last(broker, target string, kinds ...string) (e Entry, ok bool
 	return Entry{}, false, err
 }
 
-// Remove takes an entry out, which was undone.
-func (j *Journal) Remove(e Entry) error {
-	return j.change(func(all []Entry) []Entry {
-		return slices.DeleteFunc(all, func(o Entry) bool {
-			return o.Time.Equal(e.Time) && o.Broker == e.Broker && o.Target == e.Target && bytes.Equal(o.Undo, e.Undo)
-		})
+// Remove takes entries out of which nothing was done. Those that are gone already
+// are left.
+func (j *Journal) Remove(some ...Entry) error {
+	if len(some) == 0 {
+		return nil
+	}
+	return j.change(func(all []Entry) ([]Entry, error) {
+		for _, e := range some {
+			if i := find(all, e); i >= 0 {
+				all = slices.Delete(all, i, i+1)
+			}
+		}
+		return all, nil
 	})
+}
+
+// ErrUndone is the error of Undo where the entry is gone.
+var ErrUndone = errors.New("another process has undone it")
+
+// Undo has do undo an entry and takes the entry out, if do succeeds. No other
+// process changes the journal meanwhile, so that of two that undo the same entry
+// one gets ErrUndone and has not done anything. A process that dies behind do and
+// before the entry is gone leaves an entry whose undo finds nothing to do.
+func (j *Journal) Undo(e Entry, do func() error) error {
+	return j.change(func(all []Entry) ([]Entry, error) {
+		i := find(all, e)
+		if i < 0 {
+			return nil, ErrUndone
+		}
+		if err := do(); err != nil {
+			return nil, err
+		}
+		return slices.Delete(all, i, i+1), nil
+	})
+}
+
+// find is where the newest entry like e is; below zero: nowhere.
+func find(all []Entry, e Entry) int {
+	for i, o := range slices.Backward(all) {
+		if o.Time.Equal(e.Time) && o.Broker == e.Broker && o.Kind == e.Kind && o.Target == e.Target && bytes.Equal(o.Undo, e.Undo) {
+			return i
+		}
+	}
+	return -1
 }
 
 func (j *Journal) read() ([]Entry, error) {
@@ -109,7 +149,7 @@ func (j *Journal) read() ([]Entry, error) {
 
 // change replaces the file, under a lock, for good: whoever loses power has the
 // old or the new one.
-func (j *Journal) change(edit func([]Entry) []Entry) error {
+func (j *Journal) change(edit func([]Entry) ([]Entry, error)) error {
 	lock, err := os.OpenFile(j.path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -122,7 +162,9 @@ func (j *Journal) change(edit func([]Entry) []Entry) error {
 	if err != nil {
 		return err
 	}
-	all = edit(all)
+	if all, err = edit(all); err != nil {
+		return err
+	}
 	all = all[max(0, len(all)-keep):]
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

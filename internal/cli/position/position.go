@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -157,6 +158,42 @@ func (s Spec) Start() (ss.Start, bool) {
 		return ss.Since(s.all.time), true
 	}
 	return ss.Start{}, false
+}
+
+// Shards are the shards that the position names, in order; nil where it is for
+// all.
+func (s Spec) Shards() []int32 { return slices.Sorted(maps.Keys(s.shards)) }
+
+// Numeric reports whether the position is a sequence number, or counted in
+// messages, and so means something only within the bounds of a shard.
+func (s Spec) Numeric() bool { return s.all.kind >= seq && s.all.kind <= beforeEnd || s.shards != nil }
+
+// Within is the position as one for each shard of bounds, in order; where it names shards, for those only. What is outside of a shard's bounds
+// is its beginning or end. Where sequence numbers are entry ids a plain number is
+// the milliseconds of one, and what is counted in messages is refused.
+func (s Spec) Within(bounds map[ss.Shard]ss.Bound) ([]ss.Position, error) {
+	if AreIDs(bounds) {
+		s = s.IDs()
+	}
+	c, err := s.Numbers(bounds, ss.Latest, nil)
+	if err != nil {
+		return nil, err
+	}
+	var all []ss.Position
+	for _, sh := range slices.SortedFunc(maps.Keys(bounds), ss.Shard.Compare) {
+		if _, named := s.shards[sh.Index]; s.shards != nil && !named {
+			continue
+		}
+		b, next := bounds[sh], c[sh]
+		if next.Less(b.First) {
+			next = b.First
+		}
+		if b.Next.Less(next) {
+			next = b.Next
+		}
+		all = append(all, ss.Position{Shard: sh, Next: next})
+	}
+	return all, nil
 }
 
 // Time is the position's time, if it is one.

@@ -95,7 +95,6 @@ func newSet(f *factory.Factory) *cobra.Command {
 
 func newRm(f *factory.Factory) *cobra.Command {
 	ch := &changer{target: target{f: f}}
-	var match string
 	cmd := &cobra.Command{
 		Use:   "rm STREAM... | --match GLOB",
 		Short: "Remove streams with all their messages",
@@ -104,22 +103,23 @@ for; scripts need --yes, or get 7. Names are names: a glob works with --match on
 		Example: `  sea streamer stream rm news --dry-run
   sea streamer stream rm --match 'tmp-*' --yes --broker redis://localhost:6379`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if (match == "") == (len(args) == 0) {
+			if (ch.o.Match == "") == (len(args) == 0) {
 				return exit.Usagef("stream rm news, or stream rm --match 'tmp-*'", "name the streams to remove, or a --match")
 			}
-			if match == "" {
+			if ch.o.Match == "" {
 				return ch.run(cmd.Context(), args, func(streams []string) (admin.Change, error) { return admin.DeleteStream{Streams: streams}, nil })
 			}
-			return ch.removeMatching(cmd.Context(), match)
+			return ch.removeMatching(cmd.Context())
 		},
 	}
 	fs := cmd.Flags()
 	ch.flags(fs)
-	fs.StringVar(&match, "match", "", "remove all streams whose name matches `GLOB`, such as 'tmp-*'")
+	change.AddMatchFlags(fs, &ch.o, "streams")
 	return cmd
 }
 
-func (ch *changer) removeMatching(ctx context.Context, match string) error {
+func (ch *changer) removeMatching(ctx context.Context) error {
+	match := ch.o.Match
 	if _, err := path.Match(match, ""); err != nil {
 		return exit.Usagef("use * and ?", "--match %s: %v", match, err)
 	}
@@ -213,41 +213,57 @@ func newTrim(f *factory.Factory) *cobra.Command {
 			if err := operands(args, 1, 1, "one stream", "stream trim news --before -7d"); err != nil {
 				return err
 			}
-			at, err := startAt("--before", before)
-			if err != nil {
-				return err
+			if before == "" {
+				return exit.Usagef("for instance --before -7d", "--before is wanted")
 			}
-			what := admin.Trim{Before: at}
+			at, err := position.Parse(before, time.Now())
+			if err != nil {
+				return exit.Usagef("", "--before: %v", err)
+			}
+			what := admin.Trim{}
 			if shards != "" {
 				if what.Shards, err = position.ParseShards(shards); err != nil {
 					return exit.Usagef("", "--shard: %v", err)
 				}
 			}
-			return ch.run(cmd.Context(), args, func(streams []string) (admin.Change, error) {
-				what.Stream = streams[0]
-				return what, nil
-			})
+			if at.Shards() != nil && shards != "" {
+				return exit.Usagef("leave out --shard", "--before %s names shards already", before)
+			}
+			u, c, end, err := ch.open(cmd.Context(), args...)
+			if err != nil {
+				return err
+			}
+			what.Stream = u.Streams[0]
+			if err := where(cmd.Context(), c, &what, at); err != nil {
+				return end(factory.Reader(err, u.Streams))
+			}
+			return end(factory.Reader(change.Run(cmd.Context(), f, c, u, what, ch.o), u.Streams))
 		},
 	}
 	fs := cmd.Flags()
 	ch.flags(fs)
-	fs.StringVar(&before, "before", "", "remove what is before `POS`: a sequence number, @TIME, -7d, end")
+	fs.StringVar(&before, "before", "", "remove what is before `POS`: "+position.Help)
 	fs.StringVar(&shards, "shard", "", "only these shards: `LIST`, such as 0,3-5")
 	return cmd
 }
 
-// startAt is a position that a backend resolves for all shards at once.
-func startAt(flag, text string) (ss.Start, error) {
-	if text == "" {
-		return ss.Start{}, exit.Usagef("for instance "+flag+" -7d", "%s is wanted", flag)
+// where says in a Trim where it cuts. A position that a backend resolves by itself
+// stays with it; a number is looked at here, within the bounds of the shards.
+func where(ctx context.Context, c *admin.Client, what *admin.Trim, at position.Spec) error {
+	if start, ok := at.Start(); ok && !at.Numeric() {
+		what.Before = start
+		return nil
 	}
-	p, err := position.Parse(text, time.Now())
+	infos, err := c.Describe(ctx, admin.DetailBounds, what.Stream)
 	if err != nil {
-		return ss.Start{}, exit.Usagef("", "%s: %v", flag, err)
+		return err
 	}
-	at, ok := p.Start()
-	if !ok {
-		return ss.Start{}, exit.Usagef("use a sequence number, @TIME, -7d, start or end", "%s %s: a position counted in messages, or for one shard, cannot be used here", flag, text)
+	bounds := make(map[ss.Shard]ss.Bound)
+	for _, sh := range infos[0].Shards {
+		bounds[ss.Shard{Stream: what.Stream, Index: sh.Index}] = sh.Bound
 	}
-	return at, nil
+	if what.At, err = at.Within(bounds); err != nil {
+		return exit.Usagef("", "--before: %v", err)
+	}
+	return nil
 }

@@ -41,15 +41,7 @@ func (t *target) flags(fs *pflag.FlagSet) { factory.AddBrokerFlags(fs, &t.t) }
 
 // open opens the broker of the operands, which are names or URLs of streams.
 func (t *target) open(ctx context.Context, operands ...string) (u ss.URL, c *admin.Client, end func(error) error, err error) {
-	if len(operands) > 0 {
-		u, err = t.f.Resolve(t.t, operands...)
-	} else {
-		u, err = t.f.ResolveBroker(t.t)
-	}
-	if err == nil {
-		c, end, err = t.f.Admin(ctx, u)
-	}
-	return u, c, end, err
+	return t.f.AdminOf(ctx, t.t, operands...)
 }
 
 // changer is a command that changes something of streams.
@@ -73,7 +65,7 @@ func (ch *changer) run(ctx context.Context, operands []string, make func(streams
 	if err == nil {
 		err = change.Run(ctx, ch.f, c, u, what, ch.o)
 	}
-	return end(err)
+	return end(factory.Reader(err, u.Streams))
 }
 
 // operands refuses too few or too many.

@@ -1,0 +1,4 @@
+package change
+
+// The console of the process.
+const terminalIn, terminalOut = "CONIN$", "CONOUT$"
