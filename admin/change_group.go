@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -171,6 +172,8 @@ func (ch MoveGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
 	p := &Plan{Target: ch.Group, Destructive: err == nil} // nobody relies on a group that is made
 	undo := MoveGroup{Group: ch.Group}
 	var move []ss.Position
+	var ways []Range // of the moves of shards that it knows
+	var of []int     // the step of each
 	for _, at := range sorted(ch.At) {
 		old, had := was[at.Shard]
 		if had && old == at.Next {
@@ -181,13 +184,21 @@ func (ch MoveGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
 		if had {
 			s.From = old.String()
 			undo.At = append(undo.At, ss.Position{Shard: at.Shard, Next: old})
-			if s.Detail, err = c.distance(ctx, at.Shard, old, at.Next); err != nil {
-				return nil, err
-			}
+			ways = append(ways, Range{Shard: at.Shard, From: old, To: at.Next})
+			of = append(of, len(p.Steps))
 		} else {
 			undo.Forget = append(undo.Forget, at.Shard)
 		}
 		p.Steps = append(p.Steps, s)
+	}
+	moves := make([]*Step, len(of))
+	for i, step := range of {
+		moves[i] = &p.Steps[step]
+	}
+	if len(ways) > 0 {
+		if err := c.distances(ctx, ways, moves); err != nil {
+			return nil, err
+		}
 	}
 	var forget []ss.Shard
 	for _, sh := range ch.Forget {
@@ -216,25 +227,48 @@ func (ch MoveGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
 	return p, nil
 }
 
-// distance says in words how many messages lie between two positions.
-func (c *Client) distance(ctx context.Context, sh ss.Shard, from, to ss.Seq) (string, error) {
+// distances says in the steps that move how many messages lie on the way.
+func (c *Client) distances(ctx context.Context, ways []Range, steps []*Step) error {
 	d, err := c.streams()
 	if err != nil {
-		return "", err
+		return err
 	}
-	r, way := Range{Shard: sh, From: from, To: to}, "passes over %s%d messages"
-	if to.Less(from) {
-		r.From, r.To, way = to, from, "%s%d messages come again"
+	ranges := slices.Clone(ways)
+	for i, w := range ways {
+		if w.To.Less(w.From) {
+			ranges[i].From, ranges[i].To = w.To, w.From
+		}
 	}
-	n, err := d.Count(ctx, []Range{r})
-	if notFoundIsNil(err) != nil || len(n) == 0 || n[0].N < 0 {
-		return "", notFoundIsNil(err)
+	n, err := d.Count(ctx, ranges)
+	if errors.Is(err, ss.ErrNotFound) && len(ways) > 1 { // a stream is gone: what is there is still counted
+		for i := range ways {
+			if err := c.distances(ctx, ways[i:i+1], steps[i:i+1]); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	about := ""
-	if n[0].Estimated {
-		about = "about "
+	if err != nil {
+		return notFoundIsNil(err)
 	}
-	return fmt.Sprintf(way, about, n[0].N), nil
+	for i, w := range ways {
+		if n[i].N < 0 {
+			continue
+		}
+		about := ""
+		if n[i].Estimated {
+			about = "about "
+		}
+		switch {
+		case w.From.Less(w.To):
+			steps[i].Detail = "passes over " + about + plural(int(n[i].N), "message")
+		case n[i].N == 1:
+			steps[i].Detail = about + "1 message comes again"
+		default:
+			steps[i].Detail = fmt.Sprintf("%s%d messages come again", about, n[i].N)
+		}
+	}
+	return nil
 }
 
 // CloneGroup is the change that makes a group which stands where another one
@@ -272,7 +306,7 @@ func (ch DeleteGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
 	}
 	p := &Plan{Target: fmt.Sprintf("%d groups", len(infos)), Destructive: true}
 	for _, g := range infos {
-		p.Steps = append(p.Steps, Step{Item: g.Name, Action: "delete", From: fmt.Sprintf("%d positions", len(g.Positions)), Detail: members(g)})
+		p.Steps = append(p.Steps, Step{Item: g.Name, Action: "delete", From: plural(len(g.Positions), "position"), Detail: members(g)})
 		undo := MoveGroup{Group: g.Name}
 		for _, at := range g.Positions {
 			undo.At = append(undo.At, at.Position)
@@ -294,7 +328,7 @@ func members(g GroupInfo) string {
 	if len(g.Members) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("it has %d members", len(g.Members))
+	return "it has " + plural(len(g.Members), "member")
 }
 
 // ForgetGroup is the change that has a group forget where it stands on streams.

@@ -25,13 +25,13 @@ func (ch CreateStream) plan(ctx context.Context, c *Client) (*Plan, error) {
 	}
 	switch in, err := c.stream(ctx, ch.Name, 0); {
 	case err == nil:
-		return nil, driver.Errorf(ss.ErrExists, "create "+ch.Name, "there is such a stream, with %d shards", len(in.Shards))
+		return nil, driver.Errorf(ss.ErrExists, "create "+ch.Name, "there is such a stream, with %s", plural(len(in.Shards), "shard"))
 	case notFoundIsNil(err) != nil:
 		return nil, err
 	}
 	shards := "the backend's default of shards"
 	if ch.Shards > 0 {
-		shards = strconv.Itoa(ch.Shards) + " shards"
+		shards = plural(ch.Shards, "shard")
 	}
 	p := &Plan{Target: ch.Name, Steps: []Step{{Item: ch.Name, Action: "create", To: shards}}}
 	for _, s := range List(ch.Settings) {
@@ -59,7 +59,7 @@ func (ch DeleteStream) plan(ctx context.Context, c *Client) (*Plan, error) {
 	p := &Plan{Target: names(ch.Streams), Destructive: true}
 	for _, in := range infos {
 		n := Messages(in)
-		p.Steps = append(p.Steps, Step{Item: in.Name, Action: "delete", From: fmt.Sprintf("%d shards", len(in.Shards)),
+		p.Steps = append(p.Steps, Step{Item: in.Name, Action: "delete", From: plural(len(in.Shards), "shard"),
 			Messages: max(0, n.N), Estimated: n.Estimated, Bytes: max(0, Bytes(in))})
 	}
 	p.apply = func(ctx context.Context, p *Plan) error {
@@ -139,7 +139,7 @@ func (ch AddShards) plan(ctx context.Context, c *Client) (*Plan, error) {
 	}
 	have := len(in.Shards)
 	if ch.Total < have {
-		return nil, driver.Errorf(ss.ErrInvalid, "add shards to "+ch.Stream, "it has %d shards, and their number cannot become lower", have)
+		return nil, driver.Errorf(ss.ErrInvalid, "add shards to "+ch.Stream, "it has %s, and their number cannot become lower", plural(have, "shard"))
 	}
 	p := &Plan{Target: ch.Stream}
 	if ch.Total == have {

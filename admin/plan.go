@@ -122,6 +122,14 @@ func (p *Plan) String() string {
 	return b.String()
 }
 
+// plural is a number of things in words.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // String is the step in one line.
 func (s Step) String() string {
 	var b strings.Builder
@@ -143,7 +151,7 @@ func (s Step) String() string {
 		if s.Estimated {
 			about = "about "
 		}
-		notes = append(notes, fmt.Sprintf("%s%d messages", about, s.Messages))
+		notes = append(notes, about+plural(int(s.Messages), "message"))
 	}
 	if s.Bytes > 0 {
 		notes = append(notes, FormatBytes(s.Bytes))

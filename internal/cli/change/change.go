@@ -53,7 +53,7 @@ func AddMatchFlags(fs *pflag.FlagSet, o *Options, things string) {
 func Run(ctx context.Context, f *factory.Factory, c *admin.Client, broker ss.URL, ch admin.Change, o Options) error {
 	p, err := c.Plan(ctx, ch)
 	if err != nil {
-		return err
+		return whole(err)
 	}
 	if o.DryRun {
 		return print(f, p, o)
@@ -76,7 +76,30 @@ func Run(ctx context.Context, f *factory.Factory, c *admin.Client, broker ss.URL
 	if e := print(f, p, o); e != nil {
 		return e
 	}
-	return err
+	return busy(err)
+}
+
+// whole is the error of a plan: where it is about some of several things, nothing
+// was done to the others either, and the code is that of the first.
+func whole(err error) error {
+	var some *admin.PartialError
+	if !errors.As(err, &some) || some.Total < 2 {
+		return err
+	}
+	e := *exit.From(some.Failures[0].Err)
+	e.Msg, e.Err = "nothing was done: "+err.Error(), nil
+	return &e
+}
+
+// busy leaves out the hint for a member that lost its place: this one has none,
+// and what to do about the members at work is in the error.
+func busy(err error) error {
+	if !errors.Is(err, ss.ErrFenced) {
+		return err
+	}
+	e := *exit.From(err)
+	e.Hint = ""
+	return &e
 }
 
 // drop takes those entries back of which nothing was done. What an error leaves
@@ -139,7 +162,7 @@ func Undo(ctx context.Context, f *factory.Factory, c *admin.Client, broker ss.UR
 	if e := print(f, p, o); e != nil {
 		return e
 	}
-	return err
+	return busy(err)
 }
 
 // brokerKey is what the journal calls a broker: its URL without secrets, with
