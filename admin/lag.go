@@ -3,8 +3,6 @@ package admin
 import (
 	"cmp"
 	"context"
-	"errors"
-	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -100,42 +98,6 @@ func (c *Client) Lag(ctx context.Context, groups ...string) ([]Lag, error) {
 		err = lagErr
 	}
 	return lags, err
-}
-
-// Lags is Lag of all groups whose name matches a glob ("" is all), or with streams
-// of those that know one of them, in no order, a page at a time. A group whose lag
-// cannot be known comes with its Err set; a pair with an error is the last.
-func (c *Client) Lags(ctx context.Context, match string, streams ...string) iter.Seq2[Lag, error] {
-	return func(yield func(Lag, error) bool) {
-		var some []GroupInfo
-		flush := func() bool {
-			lags, err := c.LagOf(ctx, some)
-			some = some[:0]
-			var each *PartialError
-			if err != nil && !errors.As(err, &each) {
-				yield(Lag{}, err)
-				return false
-			}
-			for _, l := range lags {
-				if !yield(l, nil) {
-					return false
-				}
-			}
-			return true
-		}
-		for g, err := range c.GroupsMatching(ctx, match, streams...) {
-			if err != nil {
-				if flush() {
-					yield(Lag{}, err)
-				}
-				return
-			}
-			if some = append(some, g); len(some) == page && !flush() {
-				return
-			}
-		}
-		flush()
-	}
 }
 
 // LagOf is Lag of groups that were just described.

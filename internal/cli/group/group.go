@@ -15,6 +15,7 @@ import (
 	"github.com/seastreamer/seastreamer/internal/cli/change"
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
+	"github.com/seastreamer/seastreamer/internal/cli/lag"
 )
 
 // New is the command with those below it.
@@ -29,7 +30,7 @@ func New(f *factory.Factory) *cobra.Command {
 		Args: factory.NoCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newLs(f), newInfo(f), newLag(f), newMembers(f), newSeek(f), newUndo(f), newClone(f), newRm(f), newRmOffsets(f))
+	cmd.AddCommand(newLs(f), newInfo(f), lag.New(f), newMembers(f), newSeek(f), newUndo(f), newClone(f), newRm(f), newRmOffsets(f))
 	return cmd
 }
 

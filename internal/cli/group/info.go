@@ -126,7 +126,7 @@ var shardColumns = []listing.Column[shardRow]{
 	{Name: "shard", Raw: func(s shardRow) string { return strconv.Itoa(int(s.Index)) }, Right: true},
 	{Name: "next", Raw: func(s shardRow) string { return s.Next.String() }, Right: true},
 	{Name: "end", Raw: func(s shardRow) string { return s.End.String() }, Right: true},
-	{Name: "messages", Raw: func(s shardRow) string { return listing.Count(s.Messages) }, Human: func(s shardRow) string { return listing.HumanCount(s.Messages) }, Right: true},
+	{Name: "behind", Raw: func(s shardRow) string { return listing.Count(s.Messages) }, Human: func(s shardRow) string { return listing.HumanCount(s.Messages) }, Right: true},
 	{Name: "age", Raw: func(s shardRow) string { return secondsText(s.Age) }, Human: func(s shardRow) string { return ageText(s.Age) }, Right: true},
 	{Name: "pending", Raw: func(s shardRow) string { return listing.Number(s.Pending) }, Right: true},
 	{Name: "member", Raw: func(s shardRow) string { return s.Member }},
@@ -145,4 +145,4 @@ func each[T any](all []T) iter.Seq2[T, error] {
 // seconds is a duration for programs, exact to the millisecond.
 func seconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 }
 
-func secondsText(d time.Duration) string { return strconv.FormatFloat(seconds(d), 'f', -1, 64) }
+func secondsText(d time.Duration) string { return strconv.FormatFloat(seconds(d), 'f', 3, 64) }

@@ -192,7 +192,7 @@ type memberDoc struct {
 	Host    string             `json:"host,omitempty"`
 	Shards  map[string][]int32 `json:"shards,omitempty"` // by stream
 	Pending *int64             `json:"pending,omitempty"`
-	Idle    *float64           `json:"idle_seconds,omitempty"`
+	Idle    *float64           `json:"idle_s,omitempty"`
 }
 
 func member(m admin.MemberInfo) memberDoc {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	ss "github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/admin"
 	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
@@ -146,10 +147,21 @@ func over(groups []group, o options) error {
 	if age := g.Age(); age > 0 {
 		text += ", the first of them sent " + listing.Duration(age) + " ago"
 	}
+	if s, ok := worstShard(g, o); ok && len(g.Shards) > 1 {
+		text += fmt.Sprintf(", on %v the most", s.Shard)
+	}
 	if more := len(late) - 1; more > 0 {
 		text += ", and " + iostreams.Thousands(int64(more)) + " more are over the limit"
 	}
 	return &exit.Error{Code: exit.Partial, Item: g.Group, Err: errors.New(text)}
+}
+
+// worstShard is the shard on which a group is furthest behind, by what is limited.
+func worstShard(g group, o options) (admin.ShardLag, bool) {
+	if o.maxAge >= 0 {
+		return g.Worst()
+	}
+	return g.Most()
 }
 
 func worse(a, b group, o options) bool {
