@@ -87,7 +87,7 @@ func TestOver(t *testing.T) {
 	}{
 		{-1, -1, nil, ""},
 		{2000, -1, nil, ""},
-		{1999, -1, nil, "group b is 2,000 messages behind, the first of them sent 1m0s ago"},
+		{1999, -1, nil, "group b is 2,000 messages behind, the first of them sent 1m0s ago, on news[0] the most"},
 		{400, -1, nil, "group b is 2,000 messages behind, the first of them sent 1m0s ago, on news[0] the most, and 2 more are over the limit"},
 		{-1, time.Hour, nil, ""},
 		{-1, 2 * time.Second, nil, "group c is 1,500 messages behind, the first of them sent 1h0m ago, on news[0] the most, and 1 more are over the limit"},
