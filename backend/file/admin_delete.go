@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -168,7 +169,7 @@ func (d *fileDriver) markDeleted(ctx context.Context, root *os.Root, name string
 // goes, and what its owner knows of it.
 func (w *appender) markDeleted() error {
 	var b [pairSize]byte
-	if _, err := w.l.ctl.ReadAt(b[:], ctlEnd); err != nil {
+	if _, err := w.l.ctl.ReadAt(b[:], ctlEnd); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	s, ok, _ := chooseSlot(b[:])

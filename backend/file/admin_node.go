@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"strconv"
@@ -178,7 +179,7 @@ func (d *fileDriver) illness(shard driver.Shard) (what, detail string, err error
 	}
 	defer func() { _ = l.close() }()
 	end, err := (&tail{l: l}).load()
-	if errors.Is(err, errSlots) {
+	if errors.Is(err, errSlots) || errors.Is(err, io.EOF) {
 		return "failing", "its ctl file is damaged: the next reader or writer repairs it", nil
 	}
 	if err != nil {

@@ -49,10 +49,10 @@ func (m meta) config() []driver.ConfigEntry {
 	}
 }
 
-// apply is m with the settings s; nil values of Native go back to those of
-// defaults. A setting that files do not have is refused by name, with what to
-// use instead.
-func (m meta) apply(s driver.Settings, defaults meta) (meta, error) {
+// apply is m with the settings s; nil values of Native go back to those of the
+// zero Options. A setting that files do not have is refused by name, with what
+// to use instead.
+func (m meta) apply(s driver.Settings) (meta, error) {
 	lacks := func(format string, args ...any) (meta, error) {
 		return meta{}, driver.Errorf(errors.ErrUnsupported, "", format, args...)
 	}
@@ -80,8 +80,9 @@ func (m meta) apply(s driver.Settings, defaults meta) (meta, error) {
 		}
 		m.RetentionBytes = max(*s.MaxBytes, 0)
 	}
+	defaults := Options{}.newMeta(m.Name)
 	for name, value := range s.Native {
-		if err := m.set(name, value, defaults); err != nil {
+		if err := m.set(name, value, &defaults); err != nil {
 			return m, err
 		}
 	}
@@ -92,7 +93,7 @@ func (m meta) apply(s driver.Settings, defaults meta) (meta, error) {
 }
 
 // set changes one setting by its own name.
-func (m *meta) set(name string, value *string, defaults meta) error {
+func (m *meta) set(name string, value *string, defaults *meta) error {
 	bad := func(err error) error {
 		return driver.Errorf(driver.ErrInvalid, "", "setting %s: %w", name, err)
 	}

@@ -107,7 +107,7 @@ func (d *fileDriver) create(spec driver.StreamSpec) error {
 	if spec.Shards > 0 {
 		m.Shards = spec.Shards
 	}
-	m, err := m.apply(spec.Settings, m)
+	m, err := m.apply(spec.Settings)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (d *fileDriver) SetStream(ctx context.Context, name string, s driver.Settin
 		if s.Replicas != nil {
 			return driver.Errorf(errors.ErrUnsupported, "", "files are on this machine only: Replicas cannot be changed")
 		}
-		next, err := m.apply(s, d.opts.newMeta(name))
+		next, err := m.apply(s)
 		if err != nil {
 			return err
 		}

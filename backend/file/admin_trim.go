@@ -40,10 +40,11 @@ func (d *fileDriver) trim(ctx context.Context, p driver.Position) (uint64, error
 		return 0, fs.ErrPermission
 	}
 	w := newAppender(l, m, d.opts, &d.env)
-	defer w.close()
 	if err := w.key.lock(ctx, d.env.patience); err != nil {
+		_ = l.close() // and not w.close, which waits for the lock
 		return 0, err
 	}
+	defer w.close()
 	defer w.unlock()
 	if err := w.begin(); err != nil {
 		return 0, err

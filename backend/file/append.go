@@ -148,6 +148,7 @@ func (w *appender) begin() error {
 	s, ok, sure := chooseSlot(w.buf[:])
 	w.end = s
 	if ok && s.flags&flagDeleted != 0 {
+		w.closeTail() // whose space is free then
 		return errDeleted
 	}
 	if sure && s.boot == w.env.boot && s.flags&flagPending != 0 {

@@ -44,7 +44,7 @@ func conformance(t *testing.T, o Options) {
 		Trim: func(t testing.TB, shard driver.Shard, before driver.Seq) {
 			d := open(t, o)
 			defer d.Close(t.Context())
-			if err := d.trimTo(shard, before.Lo); err != nil {
+			if _, err := d.Trim(t.Context(), []driver.Position{{Shard: shard, Next: before}}); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -54,45 +54,4 @@ func conformance(t *testing.T, o Options) {
 			}
 		},
 	})
-}
-
-// trimTo removes what is below seq, as retention does but in the middle of a
-// segment: the start is published, and segments that lie below it go.
-func (d *fileDriver) trimTo(shard driver.Shard, seq uint64) error {
-	s, err := d.writerOf(shard.Stream)
-	if err != nil {
-		return err
-	}
-	l, err := s.lane(shard.Index)
-	if err != nil {
-		return err
-	}
-	w := l.w
-	if err := w.lock(); err != nil {
-		return err
-	}
-	defer w.unlock()
-	if err := w.begin(); err != nil {
-		return err
-	}
-	bases, err := segments(w.l.root, w.l.dir)
-	if err != nil {
-		return err
-	}
-	start, err := w.l.start()
-	if err != nil {
-		return err
-	}
-	if seq <= start.first {
-		return nil
-	}
-	if err := w.l.publishStart(startSlot{start.gen + 1, seq, now(), uint32(driver.GapTrimmed)}); err != nil {
-		return err
-	}
-	for i, b := range bases {
-		if i+1 < len(bases) && bases[i+1] <= seq {
-			w.l.removeSegment(b)
-		}
-	}
-	return nil
 }

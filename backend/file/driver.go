@@ -258,11 +258,14 @@ func (d *fileDriver) writerOf(name string) (*streamWriter, error) {
 		return nil, err
 	}
 	m, err := readMeta(root, name)
-	if errors.Is(err, fs.ErrNotExist) {
+	for try := 0; errors.Is(err, fs.ErrNotExist); try++ {
+		if try > 100 {
+			return nil, driver.Errorf(driver.ErrUnavailable, "", "%s has a folder %s without a stream, or one that is deleted all the time", d.store.dir, folderName(name))
+		}
 		if _, err = d.createStream(root, d.opts.newMeta(name)); err != nil {
 			return nil, err
 		}
-		m, err = readMeta(root, name)
+		m, err = readMeta(root, name) // of the winner, if it was not deleted since
 	}
 	if err != nil {
 		return nil, err

@@ -38,8 +38,9 @@ func openLog(root *os.Root, shard driver.Shard) (*shardLog, error) {
 		return nil, err
 	}
 	var b [ctlHeader]byte
-	if _, err = f.ReadAt(b[:], 0); err == nil {
+	if _, err = f.ReadAt(b[:], 0); err == nil || errors.Is(err, io.EOF) {
 		var ok bool
+		err = nil
 		if l.id, ok = decodeCtlHeader(b[:]); !ok {
 			err = driver.Errorf(driver.ErrInvalid, "", "file %s is damaged or of another version", name)
 		}

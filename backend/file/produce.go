@@ -179,9 +179,13 @@ func (d *fileDriver) refresh(name string, life *streamLife) {
 	if at-last < d.env.look.Microseconds() && at >= last || !life.looked.CompareAndSwap(last, at) {
 		return
 	}
-	_, m, err := d.meta(name)
+	root, m, err := d.meta(name)
+	if errors.Is(err, driver.ErrNotFound) && root != nil {
+		// If it was deleted its logs say so, unless who deleted it died first.
+		_, _ = d.finishDelete(context.Background(), root, name)
+	}
 	if err != nil {
-		return // if it was deleted, its logs say so
+		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -120,10 +120,15 @@ func child(role string) int {
 		err = childReader("")
 	case "member":
 		err = childReader("group")
+	case "deleted":
+		err = childDeleted()
+	case "watcher":
+		err = childWatcher()
 	case "job":
-		if err = childJob(); err == nil {
-			return 0
-		}
+		err = childJob()
+	}
+	if err == nil {
+		return 0
 	}
 	fmt.Fprintln(os.Stderr, role, os.Getpid(), err)
 	return 3
