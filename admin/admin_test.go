@@ -197,6 +197,7 @@ func TestLag(t *testing.T) {
 
 func TestTimeline(t *testing.T) {
 	s, c := open(t)
+	apply(t, c, admin.CreateStream{StreamSpec: admin.StreamSpec{Name: "news", Shards: 2}})
 	start := time.Now().Truncate(time.Second).Add(-time.Hour)
 	send(t, s, "news", 0, 30, start.Add(29*time.Second))
 	b, err := c.Timeline(t.Context(), "news", start, start.Add(40*time.Second), 4)
@@ -209,6 +210,27 @@ func TestTimeline(t *testing.T) {
 	}
 	if want := []int64{10, 10, 10, 0}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+
+	// Many edges are looked up at once, and each message is in one bucket.
+	send(t, s, "news", 1, 1000, start.Add(1000*time.Second))
+	b, err = c.Timeline(t.Context(), "news", start, start.Add(1010*time.Second), 101)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, highest := int64(0), int64(0)
+	for _, b := range b {
+		sum += b.Messages.N
+		highest = max(highest, b.Messages.N)
+	}
+	if sum != 1030 || highest != 20 || !b[100].To.Equal(start.Add(1010*time.Second)) {
+		t.Errorf("%d messages, at most %d, up to %v", sum, highest, b[100].To)
+	}
+	if _, err := c.Timeline(t.Context(), "other", start, start.Add(time.Second), 60); !errors.Is(err, ss.ErrNotFound) {
+		t.Errorf("a stream that is not there: %v", err)
+	}
+	if _, err := c.Timeline(t.Context(), "news", start, start, 60); !errors.Is(err, ss.ErrInvalid) {
+		t.Errorf("no time at all: %v", err)
 	}
 }
 

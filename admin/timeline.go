@@ -2,6 +2,8 @@ package admin
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	ss "github.com/seastreamer/seastreamer"
@@ -27,21 +29,22 @@ func (c *Client) Timeline(ctx context.Context, stream string, from, to time.Time
 		return nil, driver.Errorf(ss.ErrInvalid, "timeline of "+stream, "it needs a beginning before its end, and one span or more")
 	}
 	buckets := make([]Bucket, n)
-	edges := make([][]ss.Position, n+1)
+	at := make([]time.Time, n+1)
 	step := to.Sub(from) / time.Duration(n)
-	for i := range edges {
-		t := from.Add(time.Duration(i) * step)
+	for i := range at {
+		if at[i] = from.Add(time.Duration(i) * step); i == n {
+			at[i] = to
+		}
 		if i < n {
-			buckets[i].From = t
-		} else {
-			t = to
+			buckets[i].From = at[i]
 		}
 		if i > 0 {
-			buckets[i-1].To = t
+			buckets[i-1].To = at[i]
 		}
-		if edges[i], err = d.Resolve(ctx, stream, ss.Since(t)); err != nil {
-			return nil, err
-		}
+	}
+	edges, err := lookUp(ctx, d, stream, at)
+	if err != nil {
+		return nil, err
 	}
 	var ranges []Range
 	var of []int // the bucket of each
@@ -66,4 +69,58 @@ func (c *Client) Timeline(ctx context.Context, stream string, from, to time.Time
 		*b = add(*b, n)
 	}
 	return buckets, nil
+}
+
+// lookUps is how many look-ups are under way at once: each is an exchange with a
+// broker or two, and most of its time is waiting.
+const lookUps = 8
+
+// lookUp is where the stream stood at each of the times, which ascend. The
+// positions ascend as well: two edges behind the last message are both the end,
+// and the later one may have been looked up first and a message have come between
+// the look-ups; then, as where timestamps do not ascend, what lies between them
+// would count as less than nothing.
+func lookUp(ctx context.Context, d driver.StreamAdmin, stream string, at []time.Time) ([][]ss.Position, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	edges := make([][]ss.Position, len(at))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(lookUps, len(at)) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(at) || ctx.Err() != nil {
+					return
+				}
+				var err error
+				if edges[i], err = d.Resolve(ctx, stream, ss.Since(at[i])); err != nil {
+					cancel(err) // the first one stays the cause
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	for i := 1; i < len(edges); i++ {
+		for j := range min(len(edges[i]), len(edges[i-1])) {
+			if e := &edges[i][j]; e.Next.Less(edges[i-1][j].Next) {
+				e.Next = edges[i-1][j].Next
+			}
+		}
+	}
+	return edges, nil
+}
+
+// Times is the timestamp of the first message at or after each position, in the
+// same order; the zero time where there is none.
+func (c *Client) Times(ctx context.Context, at []ss.Position) ([]time.Time, error) {
+	d, err := c.streams()
+	if err != nil {
+		return nil, err
+	}
+	return d.Times(ctx, at)
 }
