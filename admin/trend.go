@@ -106,7 +106,7 @@ func compare(a, b Lag) (produced, more int64, known bool) {
 		}
 		known = true
 		more += now.Messages.N - w.Messages.N
-		if n := grown(w.End, now.End, w.Added, now.Added); n < 0 {
+		if n := grown(w.end(), now.end()); n < 0 {
 			produced = -1
 		} else if produced >= 0 {
 			produced += n
@@ -115,17 +115,18 @@ func compare(a, b Lag) (produced, more int64, known bool) {
 	return produced, more, known
 }
 
-// grown is how many messages a shard got while its end went from a to b, and its
-// count of all that it was ever given from addedA to addedB; below zero where that
-// is not known. A stream that was deleted and made again has got none.
-func grown(a, b ss.Seq, addedA, addedB int64) int64 {
-	switch {
-	case a == b || b.Less(a):
-		return 0
-	case addedA > 0 && addedB >= addedA:
-		return addedB - addedA
-	case a.Hi != 0 || b.Hi != 0: // an id, which does not count
+// end is the shard as far as it is known.
+func (s ShardLag) end() ShardInfo {
+	return ShardInfo{Bound: ss.Bound{Next: s.End}, Added: s.Added}
+}
+
+// grown is how many messages a shard got from a to b, below zero where that is not
+// known. A stream that was deleted and made again has got none.
+func grown(a, b ShardInfo) int64 {
+	from, known := Added(a)
+	to, still := Added(b)
+	if !known || !still {
 		return -1
 	}
-	return int64(b.Lo - a.Lo) //nolint:gosec // b is not below a
+	return max(0, to-from)
 }
