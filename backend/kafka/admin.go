@@ -19,8 +19,11 @@ import (
 // The driver administers all that Kafka has. Share groups, whose messages are
 // pending one by one, are left out so far: see the package's documentation.
 var (
-	_ driver.StreamAdmin = (*client)(nil)
-	_ driver.GroupAdmin  = (*client)(nil)
+	_ driver.StreamAdmin  = (*client)(nil)
+	_ driver.GroupAdmin   = (*client)(nil)
+	_ driver.NodeAdmin    = (*client)(nil)
+	_ driver.ClusterAdmin = (*client)(nil)
+	_ driver.AccessAdmin  = (*client)(nil)
 )
 
 // reach finds out whether a broker answers, within the connect time-out and
