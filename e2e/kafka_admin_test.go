@@ -36,7 +36,6 @@ const (
 	quorumTool  = "org.apache.kafka.tools.MetadataQuorumCommand"
 	featureTool = "org.apache.kafka.tools.FeatureCommand"
 	moveTool    = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
-	clusterTool = "org.apache.kafka.tools.ClusterTool"
 )
 
 // An administration is what the driver can do, and its witnesses.

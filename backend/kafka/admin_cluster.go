@@ -184,19 +184,21 @@ func (c *client) Reassignments(ctx context.Context) ([]driver.Reassignment, erro
 	if err := c.reach(ctx); err != nil {
 		return nil, c.fail(op, "", err)
 	}
-	under, err := asked(ctx, c, func() (kadm.ListPartitionReassignmentsResponses, error) {
-		return kadm.NewClient(c.cl).ListPartitionReassignments(ctx, nil)
-	})
+	// Not kadm's, which takes no topics for none.
+	resp, err := request[*kmsg.ListPartitionReassignmentsResponse](ctx, c, c.cl, kmsg.NewPtrListPartitionReassignmentsRequest())
+	if err == nil {
+		err = answer(resp.ErrorCode, resp.ErrorMessage)
+	}
 	if err != nil {
 		return nil, c.fail(op, "", err)
 	}
 	var all []driver.Reassignment
-	for stream, ps := range under {
-		for i, p := range ps {
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
 			// What Kafka has as replicas are the old ones too, behind the new.
 			to := slices.DeleteFunc(slices.Clone(p.Replicas), func(r int32) bool { return slices.Contains(p.RemovingReplicas, r) })
 			all = append(all, driver.Reassignment{
-				Shard:    driver.Shard{Stream: stream, Index: i},
+				Shard:    driver.Shard{Stream: t.Topic, Index: p.Partition},
 				Replicas: nodeNames(to), Adding: nodeNames(p.AddingReplicas), Removing: nodeNames(p.RemovingReplicas),
 			})
 		}

@@ -113,7 +113,7 @@ func (c *client) SetUser(ctx context.Context, u driver.UserSpec) error {
 	for _, m := range mechanisms {
 		set = append(set, kadm.UpsertSCRAM{User: u.Name, Mechanism: m, Iterations: scramIterations, Password: u.Password})
 	}
-	if err := c.alterUsers(ctx, nil, set); err != nil {
+	if err := c.alterUser(ctx, nil, set); err != nil {
 		return c.fail(op, "", err)
 	}
 	settled(ctx, func() bool {
@@ -138,7 +138,7 @@ func (c *client) DeleteUser(ctx context.Context, name string) error {
 	if name == "" || len(del) == 0 {
 		return driver.Errorf(driver.ErrNotFound, op, "%s knows no user of that name", c.nodes())
 	}
-	if err := c.alterUsers(ctx, del, nil); err != nil {
+	if err := c.alterUser(ctx, del, nil); err != nil {
 		return c.fail(op, "", err)
 	}
 	settled(ctx, func() bool {
@@ -148,20 +148,27 @@ func (c *client) DeleteUser(ctx context.Context, name string) error {
 	return nil
 }
 
-// alterUsers asks for one change of each mechanism, one after another: Kafka
-// refuses two of the same user in one request, of which only one might be for
-// a mechanism that the user has.
-func (c *client) alterUsers(ctx context.Context, del []kadm.DeleteSCRAM, set []kadm.UpsertSCRAM) error {
-	done, err := asked(ctx, c, func() (kadm.AlteredUserSCRAMs, error) {
-		return kadm.NewClient(c.cl).AlterUserSCRAMs(ctx, del, set)
-	})
-	if err != nil {
-		return err
-	}
-	for _, u := range done {
-		if u.Err != nil {
-			return withText(u.Err, u.ErrMessage)
+// alterUser changes the credentials of one user, one after another: Kafka
+// refuses two changes of the same user in one request. Where one fails those
+// before it are changed.
+func (c *client) alterUser(ctx context.Context, del []kadm.DeleteSCRAM, set []kadm.UpsertSCRAM) error {
+	for len(del)+len(set) > 0 {
+		d, s := del[:min(1, len(del))], set[:0]
+		if len(d) == 0 {
+			s = set[:1]
 		}
+		done, err := asked(ctx, c, func() (kadm.AlteredUserSCRAMs, error) {
+			return kadm.NewClient(c.cl).AlterUserSCRAMs(ctx, d, s)
+		})
+		if err != nil {
+			return err
+		}
+		for _, u := range done {
+			if u.Err != nil {
+				return withText(u.Err, u.ErrMessage)
+			}
+		}
+		del, set = del[len(d):], set[len(s):]
 	}
 	return nil
 }
