@@ -163,7 +163,7 @@ func (w *waiter) try(ctx context.Context, within time.Duration, build func(b rue
 	case temporary(err) && !isRedirect(err):
 		w.cut()
 		return nil, w.broken(err)
-	default:
+	case !isRedirect(err): // else the pauses of a client that is sent in circles would not grow
 		w.failed = 0
 	}
 	return answers, nil
