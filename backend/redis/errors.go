@@ -91,17 +91,6 @@ func temporary(err error) bool {
 	}
 }
 
-// notWritten reports whether a write that failed with err was certainly not
-// carried out: a server refused it, or it was never sent. Everything else, a
-// lost reply above all, leaves the outcome unknown.
-func notWritten(err error) bool {
-	if _, ok := answer(err); ok {
-		return true
-	}
-	var d *conn.Error
-	return errors.As(err, &d) || errors.Is(err, errClosed) || errors.Is(err, rueidis.ErrNoSlot) || errors.Is(err, rueidis.ErrNoAddr)
-}
-
 // failure is the error that a method returns: what a server or the way to it
 // said, as one line with a kind. Op is empty where the core knows better what
 // was tried, the shard zero where it is not about one. A driver.Error stays

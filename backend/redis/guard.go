@@ -11,7 +11,8 @@ import (
 // done so when a cluster was down. Callers check slots first; what is left
 // becomes an error here, whose outcome is not known.
 
-// guarded is a client whose calls do not panic.
+// guarded is a client whose calls of these methods do not panic; this package
+// uses no others for commands.
 type guarded struct{ rueidis.Client }
 
 func (g guarded) Do(ctx context.Context, cmd rueidis.Completed) (r rueidis.RedisResult) {
@@ -24,11 +25,6 @@ func (g guarded) DoMulti(ctx context.Context, cmds ...rueidis.Completed) (rs []r
 	return g.Client.DoMulti(ctx, cmds...)
 }
 
-func (g guarded) Dedicate() (d rueidis.DedicatedClient, release func()) {
-	d, release = g.Client.Dedicate()
-	return guardedConn{d}, release
-}
-
 // Nodes are guarded, too. There are none where rueidis has lost them all.
 func (g guarded) Nodes() (nodes map[string]rueidis.Client) {
 	defer recovered(func(error) { nodes = nil })
@@ -37,19 +33,6 @@ func (g guarded) Nodes() (nodes map[string]rueidis.Client) {
 		nodes[addr] = guarded{n}
 	}
 	return nodes
-}
-
-// guardedConn is a dedicated connection whose calls do not panic.
-type guardedConn struct{ rueidis.DedicatedClient }
-
-func (g guardedConn) Do(ctx context.Context, cmd rueidis.Completed) (r rueidis.RedisResult) {
-	defer recovered(func(err error) { r = rueidis.NewErrorResult(err) })
-	return g.DedicatedClient.Do(ctx, cmd)
-}
-
-func (g guardedConn) DoMulti(ctx context.Context, cmds ...rueidis.Completed) (rs []rueidis.RedisResult) {
-	defer recovered(func(err error) { rs = failed(len(cmds), err) })
-	return g.DedicatedClient.DoMulti(ctx, cmds...)
 }
 
 func failed(n int, err error) []rueidis.RedisResult {

@@ -18,6 +18,7 @@ import (
 // TestPanicsAreErrors: what rueidis takes for a bug of its caller, and panics
 // about, is an error whose outcome is unknown.
 func TestPanicsAreErrors(t *testing.T) {
+	t.Parallel()
 	c := open(t, redistest.ClusterForTest(t, redistest.Options{}).URL(), Options{})
 	rc, err := c.connect(t.Context())
 	if err != nil {
@@ -25,21 +26,8 @@ func TestPanicsAreErrors(t *testing.T) {
 	}
 	get := func(key string) rueidis.Completed { return rc.B().Exists().Key(key).Build() }
 	for _, r := range rc.DoMulti(t.Context(), rc.B().Ping().Build(), get("a"), get("b")) {
-		if err := r.Error(); !errors.Is(err, errPanic) || notWritten(err) {
-			t.Errorf("commands without and with slots: got %v, want errPanic", err)
-		}
-	}
-	d, release := rc.Dedicate()
-	defer release()
-	if err := d.Do(t.Context(), get("a")).Error(); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Do(t.Context(), get("b")).Error(); !errors.Is(err, errPanic) {
-		t.Errorf("two slots on one connection: got %v, want errPanic", err)
-	}
-	for _, r := range d.DoMulti(t.Context(), get("a"), get("b")) {
 		if err := r.Error(); !errors.Is(err, errPanic) {
-			t.Errorf("two slots on one connection: got %v, want errPanic", err)
+			t.Errorf("commands without and with slots: got %v, want errPanic", err)
 		}
 	}
 	if err := c.failure("send", driver.Shard{}, errPanic); !errors.Is(err, driver.ErrUnknown) {
@@ -53,6 +41,7 @@ func TestPanicsAreErrors(t *testing.T) {
 // TestAllNodesKilled: a whole cluster goes away under load and comes back, and
 // all that happens are errors.
 func TestAllNodesKilled(t *testing.T) {
+	t.Parallel()
 	s := redistest.ClusterForTest(t, redistest.Options{})
 	c := open(t, s.URL(), Options{ConnectTimeout: time.Second, RequestTimeout: 2 * time.Second})
 	rc, err := c.connect(t.Context())
@@ -99,18 +88,11 @@ func TestAllNodesKilled(t *testing.T) {
 			}
 		})
 	}
-	load(func(i int) { // a blocked reader
-		d, release := rc.Dedicate()
-		defer release()
-		within, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		err := d.Do(within, d.B().Xread().Block(100).Streams().Key(key(i)).Id("$").Build()).Error()
-		if err != nil && !rueidis.IsRedisNil(err) {
-			d.Close()
-		}
-		if rueidis.IsRedisNil(err) {
-			err = nil
-		}
+	w := c.newWaiter(key(0))
+	load(func(int) { // a blocked reader
+		_, err := w.do(ctx, blockFor+deadAfter, func(b rueidis.Builder) []rueidis.Completed {
+			return []rueidis.Completed{b.Xread().Block(100).Streams().Key(w.key).Id("$").Build()}
+		})
 		count(err)
 	})
 	load(func(i int) { count(second(c.Bounds(ctx, []string{key(i)}))) })
@@ -137,5 +119,6 @@ func TestAllNodesKilled(t *testing.T) {
 	}
 	stop()
 	wg.Wait()
+	w.close()
 	t.Logf("%d calls succeeded, %d failed, %d panicked", good.Load(), bad.Load(), panics.Load())
 }

@@ -47,25 +47,6 @@ func newWire(c net.Conn) *wire { return &wire{Conn: c, whole: c, buf: make([]byt
 // Close ends the connection. It may come at any time.
 func (w *wire) Close() error { return w.whole.Close() }
 
-// skip reads what belongs to an array.
-func (w *wire) skip(r reply) error {
-	if r.kind != '*' {
-		return nil
-	}
-	for left := r.num; left > 0; left-- {
-		e, err := w.next()
-		if err != nil {
-			return err
-		}
-		if e.kind == '*' {
-			if left += e.num; left > maxReply {
-				return errProtocol
-			}
-		}
-	}
-	return nil
-}
-
 // fill reads more, waiting for it.
 func (w *wire) fill() error {
 	if w.from > 0 {
