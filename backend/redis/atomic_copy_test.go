@@ -67,6 +67,7 @@ func sendAll(t testing.TB, url string, n int, value func(i int) []byte) {
 // A Transactor on a server that dies, again and again: each message is there
 // once and in order, and a second run copies nothing.
 func TestTransactorKilledServer(t *testing.T) {
+	t.Parallel()
 	r := redistest.ForTest(t, redistest.Options{AppendOnly: true, Fsync: "always"})
 	const n = 60000
 	sendAll(t, r.URL(), n, func(i int) []byte { return strconv.AppendInt(nil, int64(i), 10) })

@@ -87,6 +87,7 @@ func (c *cutter) pass(from, to net.Conn, answers bool) {
 
 // A reply that is lost leaves the outcome unknown, and a claim tells.
 func TestUnitLostReply(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		bytes int64
@@ -152,8 +153,9 @@ func TestUnitPausedServer(t *testing.T) {
 
 // copyAll copies numbers from a position that begins at 0 up to n at least, as
 // long as during runs, as the core does it: it tries again what was aborted, and
-// opens another owner after what is unknown. It returns where it ended.
-func copyAll(t *testing.T, url, stream string, n uint64, during func()) uint64 {
+// opens another owner after what is unknown. It returns where it ended. During
+// may call some, which waits until some more units are committed.
+func copyAll(t *testing.T, url, stream string, n uint64, during func(some func())) uint64 {
 	t.Helper()
 	u, err := driver.ParseBroker(url)
 	if err != nil {
@@ -166,8 +168,14 @@ func copyAll(t *testing.T, url, stream string, n uint64, during func()) uint64 {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	defer d.Close(context.Background())
+	var committed atomic.Int64
+	some := func() {
+		for want := committed.Load() + 5; committed.Load() < want && ctx.Err() == nil; {
+			time.Sleep(time.Millisecond)
+		}
+	}
 	ended := make(chan struct{})
-	go func() { defer close(ended); during() }()
+	go func() { defer close(ended); during(some) }()
 	done := false
 	counts := map[string]int{}
 	var at uint64
@@ -200,6 +208,7 @@ func copyAll(t *testing.T, url, stream string, n uint64, during func()) uint64 {
 			case err == nil:
 				at += 10
 				counts["committed"]++
+				committed.Add(1)
 			case errors.Is(err, driver.ErrAborted):
 				counts[err.Error()]++
 				time.Sleep(10 * time.Millisecond) // as the core backs off
@@ -240,10 +249,11 @@ func wantNumbers(t *testing.T, r *redistest.Servers, node int, key string, n uin
 }
 
 func TestUnitKilledServer(t *testing.T) {
+	t.Parallel()
 	r := redistest.ForTest(t, redistest.Options{AppendOnly: true, Fsync: "always"})
-	n := copyAll(t, r.URL(), "out", 1000, func() {
+	n := copyAll(t, r.URL(), "out", 1000, func(some func()) {
 		for range 5 {
-			time.Sleep(100 * time.Millisecond)
+			some()
 			r.Kill(1)
 			if err := r.Restart(t.Context(), 1); err != nil {
 				t.Error(err)
@@ -255,10 +265,11 @@ func TestUnitKilledServer(t *testing.T) {
 }
 
 func TestUnitCutConnections(t *testing.T) {
+	t.Parallel()
 	r := redistest.ForTest(t, redistest.Options{})
-	n := copyAll(t, r.URL(), "out", 1000, func() {
+	n := copyAll(t, r.URL(), "out", 1000, func(some func()) {
 		for range 30 {
-			time.Sleep(20 * time.Millisecond)
+			some()
 			r.Call(t, 1, "CLIENT", "KILL", "TYPE", "normal")
 			r.Call(t, 1, "SCRIPT", "FLUSH")
 		}
@@ -268,11 +279,12 @@ func TestUnitCutConnections(t *testing.T) {
 
 // A fail-over may take back units, and then outputs and progress together.
 func TestUnitSentinelFailover(t *testing.T) {
+	t.Parallel()
 	r := redistest.SentinelForTest(t, redistest.Options{})
 	for _, query := range []string{"", "&replicas=1"} {
 		r.Call(t, must(t)(r.Master(0)), "DEL", "out", "sea:progress:{job}", "sea:shards:{job}")
-		n := copyAll(t, r.URL()+query, "out", 1000, func() {
-			time.Sleep(100 * time.Millisecond)
+		n := copyAll(t, r.URL()+query, "out", 1000, func(some func()) {
+			some()
 			if _, err := r.Failover(t.Context(), must(t)(r.Master(0))); err != nil {
 				t.Error(err)
 			}
@@ -305,6 +317,7 @@ func TestUnitTooFewReplicas(t *testing.T) {
 }
 
 func TestUnitCluster(t *testing.T) {
+	t.Parallel()
 	r := redistest.ClusterForTest(t, redistest.Options{})
 	t.Run("outputs", func(t *testing.T) {
 		for _, c := range []struct{ query, stream, key, hint string }{
@@ -351,8 +364,8 @@ func TestUnitCluster(t *testing.T) {
 	})
 	t.Run("failover", func(t *testing.T) {
 		s := int(slot("copy"))
-		n := copyAll(t, r.URL()+"/?unit_tag=copy&hash_tag=stream&shards=1&replicas=1", "copy", 1000, func() {
-			time.Sleep(100 * time.Millisecond)
+		n := copyAll(t, r.URL()+"/?unit_tag=copy&hash_tag=stream&shards=1&replicas=1", "copy", 1000, func(some func()) {
+			some()
 			if _, err := r.Failover(t.Context(), must(t)(r.Master(s))); err != nil {
 				t.Error(err)
 			}
@@ -364,12 +377,13 @@ func TestUnitCluster(t *testing.T) {
 	})
 	t.Run("slot moves", func(t *testing.T) {
 		s := int(slot("moves"))
-		n := copyAll(t, r.URL()+"/?unit_tag=moves", "moves", 500, func() {
+		n := copyAll(t, r.URL()+"/?unit_tag=moves", "moves", 500, func(some func()) {
 			if err := r.Ready(t.Context()); err != nil {
 				t.Error(err)
 			}
 			masters := []int{must(t)(r.Master(0)), must(t)(r.Master(8000)), must(t)(r.Master(16000))}
 			for i := range 6 {
+				some()
 				if to := masters[i%3]; to != must(t)(r.Master(s)) {
 					if err := r.MoveSlot(t.Context(), s, to); err != nil {
 						t.Error(err)
@@ -385,8 +399,8 @@ func TestUnitCluster(t *testing.T) {
 	})
 	t.Run("killed", func(t *testing.T) {
 		s := int(slot("killed"))
-		n := copyAll(t, r.URL()+"/?unit_tag=killed", "killed", 1000, func() {
-			time.Sleep(100 * time.Millisecond)
+		n := copyAll(t, r.URL()+"/?unit_tag=killed", "killed", 1000, func(some func()) {
+			some()
 			old := must(t)(r.Master(s))
 			r.Kill(old)
 			for {

@@ -264,6 +264,7 @@ func TestUnitFreshShards(t *testing.T) {
 }
 
 func TestUnitTrimmed(t *testing.T) {
+	t.Parallel()
 	r := redistest.ForTest(t, redistest.Options{})
 	o := ownerForTest(t, r.URL()+"/?max_len=100", driver.OwnerConfig{Name: "job"})
 	for range 3 {

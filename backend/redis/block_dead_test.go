@@ -99,6 +99,7 @@ func (f *freezer) freeze() {
 // reader finds out when the answer to its BLOCK is overdue, and goes on over
 // another connection; a member of a group finds out when an answer is.
 func TestHalfOpen(t *testing.T) {
+	t.Parallel()
 	const request = 2 * time.Second
 	for _, c := range []struct{ name, group string }{{"reader", ""}, {"member", "g"}} {
 		t.Run(c.name, func(t *testing.T) {
@@ -164,6 +165,7 @@ func blockedClients(t *testing.T, s *redistest.Servers) int {
 // TestSlowLineOfAGroup: a member whose line is too slow for what it has asked
 // for asks for less, until it comes through.
 func TestSlowLineOfAGroup(t *testing.T) {
+	t.Parallel()
 	s := redistest.ForTest(t, redistest.Options{})
 	const n = 64
 	for i := range n {

@@ -205,6 +205,7 @@ func TestAnswersOfTheCommand(t *testing.T) {
 
 // TestSentinelBlock follows a master that hands over and one that dies.
 func TestSentinelBlock(t *testing.T) {
+	t.Parallel()
 	s := redistest.SentinelForTest(t, redistest.Options{})
 	c := open(t, s.URL(), Options{})
 	w := c.newWaiter("k")
@@ -245,6 +246,7 @@ func TestSentinelBlock(t *testing.T) {
 
 // TestClusterBlock follows a slot by hand-over, by death, and by migration.
 func TestClusterBlock(t *testing.T) {
+	t.Parallel()
 	s := redistest.ClusterForTest(t, redistest.Options{})
 	c := open(t, s.URL(), Options{})
 	const key = "{a}k"

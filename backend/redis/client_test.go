@@ -73,6 +73,7 @@ var topologies = []struct {
 }
 
 func TestBounds(t *testing.T) {
+	t.Parallel()
 	for _, top := range topologies {
 		t.Run(top.name, func(t *testing.T) {
 			c := open(t, top.start(t, redistest.Options{}).URL(), Options{})
@@ -114,6 +115,7 @@ func TestBounds(t *testing.T) {
 }
 
 func TestSparseShards(t *testing.T) {
+	t.Parallel()
 	for _, top := range topologies {
 		t.Run(top.name, func(t *testing.T) {
 			s := top.start(t, redistest.Options{})
@@ -166,6 +168,7 @@ func TestKeys(t *testing.T) {
 
 // TestSlots compares with what a server computes.
 func TestSlots(t *testing.T) {
+	t.Parallel()
 	s := redistest.ClusterForTest(t, redistest.Options{})
 	for _, key := range []string{"", "a", "news:0", "{a}b", "a{b}c{d}", "a{}b", "{", "}{", "a{{b}}c", "\x00\xff", strings.Repeat("x", 300)} {
 		want := s.Call(t, 1, "CLUSTER", "KEYSLOT", key)

@@ -350,6 +350,7 @@ func TestForeignEntriesAreDelivered(t *testing.T) {
 }
 
 func TestWrongType(t *testing.T) {
+	t.Parallel()
 	s, c := single(t)
 	s.Call(t, 1, "SET", "k", "x")
 	_, err := c.Consumer(t.Context(), driver.ConsumerConfig{Streams: []string{"k"}})
@@ -413,6 +414,7 @@ func TestNewShards(t *testing.T) {
 // TestClusterReader reads shards all over a cluster while a slot moves and
 // masters change.
 func TestClusterReader(t *testing.T) {
+	t.Parallel()
 	s := redistest.ClusterForTest(t, redistest.Options{})
 	c := open(t, s.URL(), Options{DiscoverEvery: 200 * time.Millisecond})
 	const shards = 12
@@ -472,6 +474,7 @@ func TestClusterReader(t *testing.T) {
 
 // TestClusterGone: all nodes of a cluster die, and come back.
 func TestClusterGone(t *testing.T) {
+	t.Parallel()
 	s := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true})
 	c := open(t, s.URL(), Options{DiscoverEvery: 200 * time.Millisecond})
 	rc, err := c.connect(t.Context())
@@ -507,6 +510,7 @@ func TestClusterGone(t *testing.T) {
 // TestSentinelReader reads on behind a fail-over. What the old master had and
 // its replicas had not is lost, which is noticed.
 func TestSentinelReader(t *testing.T) {
+	t.Parallel()
 	s := redistest.SentinelForTest(t, redistest.Options{})
 	c := open(t, s.URL(), Options{DiscoverEvery: 200 * time.Millisecond})
 	addTo(t, s, "1-0", "2-0")
@@ -589,6 +593,7 @@ func TestWithoutTheRightToUnblock(t *testing.T) {
 // TestLargeAndSmall: the number of messages in a read follows their size, and
 // what is fetched ahead is bounded by MaxBytes, about.
 func TestLargeAndSmall(t *testing.T) {
+	t.Parallel()
 	s, c := single(t)
 	want := 0
 	for i, size := range []int{10, 10, 300_000, 1_000_000, 10} {
@@ -622,6 +627,7 @@ func TestLargeAndSmall(t *testing.T) {
 // TestMigratingSlotReader reads a stream that keeps one entry, so that each
 // read has to be looked at, while its slot moves from node to node.
 func TestMigratingSlotReader(t *testing.T) {
+	t.Parallel()
 	s := redistest.ClusterForTest(t, redistest.Options{})
 	c := open(t, s.URL(), Options{DiscoverEvery: 200 * time.Millisecond})
 	const key = "k"

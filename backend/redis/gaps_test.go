@@ -206,6 +206,7 @@ var gapRounds = stdflag.Int("gap-rounds", 30, "rounds of the random test of gaps
 // TestGapsRandom reads while others trim, delete and make anew, and compares
 // what is read and what is missing with a model of the stream.
 func TestGapsRandom(t *testing.T) {
+	t.Parallel()
 	s := redistest.ForTest(t, redistest.Options{})
 	c := open(t, s.URL(), Options{DiscoverEvery: 100 * time.Millisecond})
 	seed := rand.Uint64()

@@ -179,6 +179,7 @@ func (w *crew) pendingNowhere(c *client, keys ...string) {
 // TestMembersAndAServerThatDies: the server is killed and comes back with its
 // append-only file, and a member dies as well. Nothing is lost.
 func TestMembersAndAServerThatDies(t *testing.T) {
+	t.Parallel()
 	s := redistest.ForTest(t, redistest.Options{AppendOnly: true})
 	c := open(t, s.URL(), Options{})
 	run(t, c, "XADD", "s", "1-0", "msg", "first")
@@ -218,6 +219,7 @@ func (w *crew) until(v string) {
 
 // TestMembersInACluster: shards in many slots, a hand-over, a member that dies.
 func TestMembersInACluster(t *testing.T) {
+	t.Parallel()
 	s := redistest.ClusterForTest(t, redistest.Options{})
 	c := open(t, s.URL(), Options{})
 	keys := make([]string, 8)
@@ -247,6 +249,7 @@ func TestMembersInACluster(t *testing.T) {
 
 // TestMembersBehindSentinel: the master hands over, and then dies.
 func TestMembersBehindSentinel(t *testing.T) {
+	t.Parallel()
 	s := redistest.SentinelForTest(t, redistest.Options{})
 	c := open(t, s.URL(), Options{})
 	run(t, c, "XADD", "s", "1-0", "msg", "first")
@@ -257,6 +260,10 @@ func TestMembersBehindSentinel(t *testing.T) {
 	w.until("first")
 	master, err := s.Failover(t.Context(), 1)
 	if err != nil {
+		t.Fatal(err)
+	}
+	// Until the old master is a replica it takes writes, and loses them.
+	if err := s.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	sent = append(sent, w.write(c, "a", []string{"s"}, 200)...)
@@ -296,6 +303,7 @@ func TestAServerThatIsSilent(t *testing.T) {
 // TestManyShards: a thousand shards cost a member little while nothing comes,
 // and all of them are read.
 func TestManyShards(t *testing.T) {
+	t.Parallel()
 	s := redistest.ForTest(t, redistest.Options{})
 	c := open(t, with(s.URL(), "discover_every=1m"), Options{})
 	const n = 1000
@@ -332,6 +340,7 @@ func TestManyShards(t *testing.T) {
 // TestUnwantedGoesBack: what was read and nobody has asked for since is given
 // to others before the time-out has passed, and does not count as an attempt.
 func TestUnwantedGoesBack(t *testing.T) {
+	t.Parallel()
 	s := redistest.ForTest(t, redistest.Options{})
 	c := open(t, with(s.URL(), "ack_timeout=3s"), Options{})
 	addNumbers(t, s, "s", "1")

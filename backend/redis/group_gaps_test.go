@@ -75,6 +75,7 @@ func TestNackOfWhatIsGone(t *testing.T) {
 // TestTrimmedUnread: entries were trimmed before any member has read them. One
 // of them tells it.
 func TestTrimmedUnread(t *testing.T) {
+	t.Parallel()
 	s, c := single(t)
 	addNumbers(t, s, "s", "1", "2", "3", "4", "5")
 	a, b := newMate(t, c, "g", "s"), newMate(t, c, "g", "s")
@@ -172,6 +173,7 @@ func TestGroupIsDestroyed(t *testing.T) {
 // TestStreamIsDeleted: the member waits until it is there again, and reads it
 // from its start. While it waits it hardly does anything.
 func TestStreamIsDeleted(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"DEL s", "FLUSHALL", "RENAME s t"} {
 		t.Run(how, func(t *testing.T) {
 			s := redistest.ForTest(t, redistest.Options{})
@@ -212,6 +214,7 @@ func commands(t *testing.T, s *redistest.Servers) int {
 
 // TestOneShardIsDeleted: the others go on.
 func TestOneShardIsDeleted(t *testing.T) {
+	t.Parallel()
 	s, c := single(t)
 	for i := range 3 {
 		addNumbers(t, s, fmt.Sprintf("s:%d", i), "1")

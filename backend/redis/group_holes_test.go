@@ -84,6 +84,7 @@ func (w *mate) values() (all []int) {
 // TestTrimmedBetweenReads: whatever is trimmed between two reads of a group that
 // has more to read is a gap with exact bounds, however soon the next read is.
 func TestTrimmedBetweenReads(t *testing.T) {
+	t.Parallel()
 	s, c := patient(t)
 	w := little(t, c, s)
 	n := 0
@@ -123,6 +124,7 @@ func TestTrimmedBetweenReads(t *testing.T) {
 // TestTrimmedUnderTwo: each gap is told once, by the member whose read goes on
 // behind it.
 func TestTrimmedUnderTwo(t *testing.T) {
+	t.Parallel()
 	s, c := patient(t)
 	both := []*mate{little(t, c, s), newMate(t, c, "g", "s")}
 	n := 0
@@ -169,6 +171,7 @@ func TestTrimmedUnderTwo(t *testing.T) {
 
 // TestDeletedUnread: what XDEL has deleted ahead of the group.
 func TestDeletedUnread(t *testing.T) {
+	t.Parallel()
 	// There are 1 to 300, of which some are read.
 	for _, x := range []struct {
 		what string

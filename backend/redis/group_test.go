@@ -183,6 +183,7 @@ func pendingIn(t *testing.T, s *redistest.Servers, key, group string) string {
 const quickly = "ack_timeout=200ms"
 
 func TestGroupStarts(t *testing.T) {
+	t.Parallel()
 	s, c := single(t)
 	addNumbers(t, s, "s", "1", "2", "3")
 	for name, x := range map[string]struct {
@@ -236,6 +237,7 @@ func TestManyMembersMakeOneGroup(t *testing.T) {
 // TestDeadMember: what a member has that has died is taken by another when it
 // was idle for the time-out, and not before.
 func TestDeadMember(t *testing.T) {
+	t.Parallel()
 	s := redistest.ForTest(t, redistest.Options{})
 	c := open(t, with(s.URL(), "ack_timeout=1s"), Options{})
 	addNumbers(t, s, "s", "1", "2", "3", "4")
@@ -256,6 +258,7 @@ func TestDeadMember(t *testing.T) {
 
 // TestZombie: a member was too late, and another has what it had.
 func TestZombie(t *testing.T) {
+	t.Parallel()
 	s := redistest.ForTest(t, redistest.Options{})
 	c := open(t, with(s.URL(), quickly), Options{})
 	addNumbers(t, s, "s", "1", "2")
@@ -362,6 +365,7 @@ func TestNamedMember(t *testing.T) {
 // for the member, which finds it there: nothing is lost, and nothing comes
 // twice, though no time-out passes.
 func TestConnectionsAreCut(t *testing.T) {
+	t.Parallel()
 	s := redistest.ForTest(t, redistest.Options{})
 	c := open(t, s.URL(), Options{})
 	const n = 20_000

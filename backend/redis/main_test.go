@@ -1,12 +1,28 @@
 package redis
 
 import (
+	stdflag "flag"
+	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, sleepers...) }
+// atOnce is how many tests run at the same time, of those that are parallel:
+// the ones that wait for servers and time-outs most of the time. As many as
+// there are processors, which is Go's own choice, would leave those idle. Tests
+// that want something within a second or two are not parallel.
+const atOnce = 4
+
+func TestMain(m *testing.M) {
+	stdflag.Parse()
+	given := false
+	stdflag.Visit(func(f *stdflag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = stdflag.Set("test.parallel", strconv.Itoa(atOnce))
+	}
+	goleak.VerifyTestMain(m, sleepers...)
+}
 
 // sleepers are goroutines of rueidis that close a cluster's connections five
 // seconds after it had no more use for them, or look at the cluster again

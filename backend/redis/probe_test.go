@@ -75,6 +75,7 @@ func TestClass(t *testing.T) {
 // TestClassChanges: what a server keeps is asked again when a connection was
 // lost, and nothing is promised until then.
 func TestClassChanges(t *testing.T) {
+	t.Parallel()
 	s := redistest.ForTest(t, redistest.Options{AppendOnly: true})
 	c := open(t, s.URL(), Options{})
 	if err := c.Ping(t.Context()); err != nil {
@@ -101,6 +102,7 @@ func TestClassChanges(t *testing.T) {
 
 // TestClassOfCluster: what is promised holds on all masters.
 func TestClassOfCluster(t *testing.T) {
+	t.Parallel()
 	s := redistest.ClusterForTest(t, redistest.Options{})
 	c := open(t, s.URL(), Options{})
 	if err := c.Ping(t.Context()); err != nil {
@@ -266,6 +268,7 @@ func FuzzInfo(f *testing.F) {
 // TestLeastRights: the rights that the package's page lists are enough to be
 // connected, to find a stream and to write.
 func TestLeastRights(t *testing.T) {
+	t.Parallel()
 	const rights = "on >bobs ~* +exists +@stream +@connection +@transaction"
 	s := redistest.ForTest(t, redistest.Options{Users: map[string]string{"bob": rights}})
 	c := open(t, strings.Replace(s.URL(), "//", "//bob:bobs@", 1), Options{})

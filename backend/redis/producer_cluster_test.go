@@ -23,6 +23,7 @@ func clusterEntries(t *testing.T, r *redistest.Servers) func(string) []string {
 }
 
 func TestProduceCluster(t *testing.T) {
+	t.Parallel()
 	for _, d := range []driver.Durability{driver.AtLeastOnce, driver.ExactlyOnce} {
 		t.Run(d.String(), func(t *testing.T) {
 			r := redistest.ClusterForTest(t, redistest.Options{})
@@ -83,6 +84,7 @@ func TestProduceCluster(t *testing.T) {
 // A master that dies: its shards go on with the replica. What it had
 // acknowledged alone is lost, which is why it is of class memory.
 func TestProduceClusterMasterDies(t *testing.T) {
+	t.Parallel()
 	r := redistest.ClusterForTest(t, redistest.Options{})
 	p := producerForTest(t, r.URL()+"/?shards=12&request_timeout=2s", driver.ProducerConfig{})
 	l := newLedger(t, p, "s", 12)
@@ -110,6 +112,7 @@ func TestProduceClusterMasterDies(t *testing.T) {
 
 // All nodes die and come back.
 func TestProduceClusterDies(t *testing.T) {
+	t.Parallel()
 	r := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true})
 	p := producerForTest(t, r.URL()+"/?shards=12", driver.ProducerConfig{})
 	l := newLedger(t, p, "s", 12)
@@ -142,6 +145,7 @@ func TestProduceClusterDies(t *testing.T) {
 }
 
 func TestProduceSentinel(t *testing.T) {
+	t.Parallel()
 	r := redistest.SentinelForTest(t, redistest.Options{AppendOnly: true})
 	p := producerForTest(t, r.URL()+"&replicas=2&shards=3", driver.ProducerConfig{})
 	l := newLedger(t, p, "s", 3)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,7 +80,7 @@ func (l *ledger) load(stop <-chan struct{}) {
 			l.t.Errorf("produce: %v", err)
 			return
 		}
-		if i%100 == 0 {
+		if i%40 == 0 { // enough that there is always something under way
 			time.Sleep(time.Millisecond)
 		}
 	}
@@ -129,9 +130,9 @@ func (l *ledger) check(entries func(key string) []string) {
 		there := map[int]int{}
 		last := -1
 		for _, e := range entries(key) {
-			var id string
-			var n int
-			if _, err := fmt.Sscanf(e, "%s %d", &id, &n); err != nil {
+			id, value, _ := strings.Cut(e, " ")
+			n, err := strconv.Atoi(value)
+			if err != nil {
 				t.Fatalf("entry %q: %v", e, err)
 			}
 			if n <= last {
@@ -140,7 +141,7 @@ func (l *ledger) check(entries func(key string) []string) {
 			last = n
 			there[n]++
 			if n < len(l.ids[s]) && l.outcomes[s][n] == nil && l.ids[s][n].Hi > 0 {
-				if want := fmt.Sprintf("%d-%d", l.ids[s][n].Hi, l.ids[s][n].Lo); want != id {
+				if want := idText(l.ids[s][n]); want != id {
 					t.Errorf("%s: record %d has id %s and its receipt says %s", key, n, id, want)
 				}
 			}
@@ -187,6 +188,7 @@ func flush(t *testing.T, p *producer) {
 // answers all the same: on a busy disk a kill then takes acknowledged records
 // with it. With no, as with always, the file has them before the answer.
 func TestProduceKilledServer(t *testing.T) {
+	t.Parallel()
 	for _, d := range []driver.Durability{driver.AtLeastOnce, driver.ExactlyOnce} {
 		t.Run(d.String(), func(t *testing.T) {
 			r := redistest.ForTest(t, redistest.Options{AppendOnly: true, Fsync: "no"})
@@ -218,6 +220,7 @@ func TestProduceKilledServer(t *testing.T) {
 }
 
 func TestProduceCutConnections(t *testing.T) {
+	t.Parallel()
 	for _, d := range []driver.Durability{driver.AtLeastOnce, driver.ExactlyOnce} {
 		t.Run(d.String(), func(t *testing.T) {
 			r := redistest.ForTest(t, redistest.Options{})
@@ -322,6 +325,7 @@ func (s *swallower) replies(c, up net.Conn) {
 }
 
 func TestProduceLostReplies(t *testing.T) {
+	t.Parallel()
 	for _, d := range []driver.Durability{driver.AtLeastOnce, driver.ExactlyOnce} {
 		t.Run(d.String(), func(t *testing.T) {
 			r := redistest.ForTest(t, redistest.Options{})
@@ -352,6 +356,7 @@ func TestProduceLostReplies(t *testing.T) {
 // A server that goes on accepting and says nothing: Close keeps its context,
 // and what is in flight is unknown.
 func TestProduceCloseHung(t *testing.T) {
+	t.Parallel()
 	r := redistest.ForTest(t, redistest.Options{})
 	s := swallow(t, r.Addr(1))
 	p := producerForTest(t, "redis://"+s.Addr().String(), driver.ProducerConfig{})

@@ -304,6 +304,7 @@ func (s *scriptedServer) reply(args []string) (reply string, cut bool) {
 }
 
 func TestProduceIDMPScripted(t *testing.T) {
+	t.Parallel()
 	s := &scriptedServer{seen: map[string]string{}, cut: func(n int) bool { return n%700 == 0 }}
 	p := producerForTest(t, "redis://"+scripted(t, s.talk), driver.ProducerConfig{Durability: driver.ExactlyOnce})
 	const n = 5000

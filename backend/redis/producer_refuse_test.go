@@ -15,6 +15,7 @@ import (
 
 // What a server refuses for the time being is held and written in order.
 func TestProduceRefused(t *testing.T) {
+	t.Parallel()
 	const times, room = 5, 200_000 // some thousand records
 	for _, c := range []struct {
 		name    string
@@ -63,6 +64,7 @@ func TestProduceRefused(t *testing.T) {
 // What is refused for longer than the delivery time-out has failed, with one
 // line that says who and why.
 func TestProduceRefusedForGood(t *testing.T) {
+	t.Parallel()
 	r := redistest.ForTest(t, redistest.Options{})
 	url := r.URL() + "/?delivery_timeout=300ms&request_timeout=600ms"
 	one := func(url string, rec driver.Record, pc driver.ProducerConfig) error {
@@ -138,6 +140,7 @@ func TestProduceRefusedForGood(t *testing.T) {
 
 // A server away for longer than the delivery time-out.
 func TestProduceServerGone(t *testing.T) {
+	t.Parallel()
 	r := redistest.ForTest(t, redistest.Options{AppendOnly: true})
 	p := producerForTest(t, r.URL()+"/?shards=2&delivery_timeout=500ms", driver.ProducerConfig{})
 	l := newLedger(t, p, "s", 2)
@@ -205,6 +208,7 @@ func TestProduceRoom(t *testing.T) {
 
 // Several producers of explicit ids on one stream.
 func TestProduceExactlySeveral(t *testing.T) {
+	t.Parallel()
 	r := redistest.ForTest(t, redistest.Options{})
 	const producers, records = 4, 2000
 	var wg sync.WaitGroup
