@@ -8,18 +8,18 @@ import (
 	"go.uber.org/goleak"
 )
 
-// atOnce is how many tests run at the same time, of those that are parallel:
+// sideBySide is how many tests run at the same time, of those that are parallel:
 // the ones that wait for servers and time-outs most of the time. As many as
 // there are processors, which is Go's own choice, would leave those idle. Tests
 // that want something within a second or two are not parallel.
-const atOnce = 4
+const sideBySide = 4
 
 func TestMain(m *testing.M) {
 	stdflag.Parse()
 	given := false
 	stdflag.Visit(func(f *stdflag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
-		_ = stdflag.Set("test.parallel", strconv.Itoa(atOnce))
+		_ = stdflag.Set("test.parallel", strconv.Itoa(sideBySide))
 	}
 	goleak.VerifyTestMain(m, sleepers...)
 }
