@@ -13,8 +13,12 @@ import (
 
 // The client can be administered, see driver/admin.go and its neighbours.
 var (
-	_ driver.StreamAdmin = (*client)(nil)
-	_ driver.GroupAdmin  = (*client)(nil)
+	_ driver.StreamAdmin  = (*client)(nil)
+	_ driver.GroupAdmin   = (*client)(nil)
+	_ driver.PendingAdmin = (*client)(nil)
+	_ driver.AccessAdmin  = (*client)(nil)
+	_ driver.NodeAdmin    = (*client)(nil)
+	_ driver.ClusterAdmin = (*client)(nil)
 )
 
 // ready is the client underneath, for a method of administration.
