@@ -101,18 +101,21 @@ func (tx *Tx) Send(r Record) error {
 	if tx.closed.Load() {
 		return &Error{Op: "send to " + r.Stream, Kind: ErrClosed, Err: errors.New("the unit has ended")}
 	}
-	var err error
 	switch {
 	case r.Stream == "":
-		err = invalid("send", "the record names no stream")
+		return tx.fail(invalid("send", "the record names no stream"))
 	case r.Shard < 0:
-		err = invalid("send to "+r.Stream, "the shard is negative")
-	default:
-		if err = tx.d.Produce(tx.loop, r); err == nil {
-			return nil
-		}
-		err = failed(r, err)
+		return tx.fail(invalid("send to "+r.Stream, "the shard is negative"))
 	}
+	if err := tx.d.Produce(tx.loop, r); err != nil {
+		return tx.fail(failed(r, err))
+	}
+	return nil
+}
+
+// fail keeps the first failure of Send. It is a function of its own because the
+// error's address is taken: in Send that would allocate for each record.
+func (tx *Tx) fail(err error) error {
 	tx.failed.CompareAndSwap(nil, &err)
 	return err
 }

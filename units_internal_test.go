@@ -51,3 +51,20 @@ func TestAUnitKeepsOneBatchWithoutMessages(t *testing.T) {
 		t.Errorf("the unit keeps %d batches", len(tx.parts))
 	}
 }
+
+type nowhere struct{ driver.Tx }
+
+func (nowhere) Produce(context.Context, driver.Record) error { return nil }
+
+// Sending in a unit allocates nothing for a record.
+func TestSendInAUnitAllocations(t *testing.T) {
+	tx := newTx(&session{t: &Transactor{}, c: &Consumer{}}, t.Context())
+	tx.d = nowhere{}
+	if n := testing.AllocsPerRun(100, func() {
+		if err := tx.Send(Record{Stream: "s"}); err != nil {
+			t.Error(err)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations a record, want none", n)
+	}
+}
