@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -203,6 +206,14 @@ func TestLooseUnderFaults(t *testing.T) {
 			if said, err := w.run(t.Context(), false, "--delivery=at-least"); err != nil || !strings.Contains(said, "nothing new") {
 				t.Errorf("again: %v, said %q", err, said)
 			}
+			w = newWorld(t, 1, 300)
+			w.plan = plan
+			if said, err := w.run(t.Context(), false, "--delivery=at-least", "-n=200"); err != nil || !strings.Contains(said, "200 messages copied") {
+				t.Errorf("200 of them: %v, said %q", err, said)
+			}
+			if got := w.output(); !slices.Contains(got, "199") || slices.Contains(got, "200") {
+				t.Errorf("200 of them: the last is %q", got[len(got)-1])
+			}
 			w = newWorld(t, 2, 300)
 			w.plan = plan
 			_, _ = w.run(t.Context(), false, "--delivery=at-most")
@@ -215,6 +226,39 @@ func TestLooseUnderFaults(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// With at-most many batches are noted as copied at once, and none is sent
+// before it is noted: where the progress cannot be written nothing is.
+func TestAtMostNotesFirst(t *testing.T) {
+	const n = 30_000
+	w := newWorld(t, 1, n)
+	if said, err := w.run(t.Context(), false, "--delivery=at-most", "-n=12345"); err != nil || !strings.Contains(said, "12,345 messages copied") {
+		t.Errorf("%v, said %q", err, said)
+	}
+	state := filepath.Join(w.env["XDG_STATE_HOME"], "sea-streamer", "copies")
+	files, err := filepath.Glob(filepath.Join(state, "*.at-most"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	if err := os.Mkdir(files[0]+".new", 0o700); err != nil { // no file can be written there
+		t.Fatal(err)
+	}
+	if said, err := w.run(t.Context(), false, "--delivery=at-most"); err == nil {
+		t.Errorf("the progress was not written, and the copy said %q", said)
+	}
+	if d := cmp.Diff(numbers(0, 12345), w.output()); d != "" {
+		t.Error(d)
+	}
+	if err := os.Remove(files[0] + ".new"); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := w.run(t.Context(), false, "--delivery=at-most"); err != nil || !strings.Contains(said, "gone on at a[0] 12345; 17,655 messages copied") {
+		t.Errorf("%v, said %q", err, said)
+	}
+	if d := cmp.Diff(numbers(0, n), w.output()); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -169,6 +169,7 @@ func run(parent context.Context, o *Options) error {
 		return err
 	}
 	factory.LimitMemoryTo(memoryGoal)
+	factory.CollectSeldom(growth)
 	ctx, sig, end := o.f.HandleSignals(parent)
 	defer end()
 	c := newCopier(o, p)

@@ -2,6 +2,7 @@ package factory
 
 import (
 	"math"
+	"os"
 	"runtime/debug"
 )
 
@@ -19,5 +20,15 @@ func LimitMemory() { LimitMemoryTo(readerMemory) }
 func LimitMemoryTo(bytes int64) {
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(bytes)
+	}
+}
+
+// CollectSeldom has the garbage collector run when the heap has grown by so many
+// percent and not when it has doubled, unless GOGC says something else: for a
+// command whose heap is small and is filled fast. The limit of LimitMemory goes
+// before.
+func CollectSeldom(percent int) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(percent)
 	}
 }
