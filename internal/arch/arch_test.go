@@ -87,6 +87,8 @@ func TestCheck(t *testing.T) {
 		{"internal/pipe/a.go", `import "github.com/seastreamer/seastreamer/backend/file"`, "mechanics"},
 		{"internal/cli/a.go", `import "github.com/twmb/franz-go/pkg/kgo"`, "for the Kafka backend"},
 		{"backend/kafka/a.go", `import "github.com/twmb/franz-go/pkg/kgo"`, ""},
+		{"admin/a.go", `import "github.com/prometheus/client_golang/prometheus"`, "Prometheus is for"},
+		{"metrics/a.go", `import "github.com/prometheus/client_golang/prometheus"`, ""},
 		{"internal/pipe/a.go", `import "github.com/spf13/cobra"`, "for the command line"},
 		{"internal/pipe/a.go", `import "testing"`, "stay in tests"},
 		{"internal/pipe/a.go", `import "C"`, "no cgo"},

@@ -79,6 +79,11 @@ var rules = []rule{
 		By:  []string{"./backend/redis/..."},
 	},
 	{
+		Why: "Prometheus is for who wants metrics: nobody else pays for its client",
+		To:  []string{"github.com/prometheus/..."},
+		By:  []string{"./metrics", "./internal/cli/metrics"},
+	},
+	{
 		Why: "command-line libraries are for the command line",
 		To:  []string{"github.com/spf13/..."},
 		By:  []string{"./cmd/...", "./internal/cli/..."},
