@@ -7,7 +7,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,43 +22,17 @@ import (
 type cutter struct {
 	net.Listener
 	armed atomic.Int64 // bytes to pass; −1 passes all, −2 all but the answers
-	wg    sync.WaitGroup
 }
 
 func cut(t *testing.T, to string) *cutter {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cutter{Listener: ln}
+	c := &cutter{}
 	c.armed.Store(-1)
-	c.wg.Add(1)
-	go func() {
-		defer c.wg.Done()
-		for {
-			client, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", to)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			c.wg.Add(2)
-			go c.pass(client, server, false)
-			go c.pass(server, client, true)
-		}
-	}()
-	t.Cleanup(func() { ln.Close(); c.wg.Wait() })
+	c.Listener = between(t, to, c.pass)
 	return c
 }
 
-func (c *cutter) pass(from, to net.Conn, answers bool) {
-	defer c.wg.Done()
-	defer from.Close()
-	defer to.Close()
+func (c *cutter) pass(to, from net.Conn, answers bool) {
 	b := make([]byte, 4096)
 	for {
 		n, err := from.Read(b)
@@ -157,17 +130,9 @@ func TestUnitPausedServer(t *testing.T) {
 // may call some, which waits until some more units are committed.
 func copyAll(t *testing.T, url, stream string, n uint64, during func(some func())) uint64 {
 	t.Helper()
-	u, err := driver.ParseBroker(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := OpenDriver(t.Context(), u, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := open(t, url, Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	defer d.Close(context.Background())
 	var committed atomic.Int64
 	some := func() {
 		for want := committed.Load() + 5; committed.Load() < want && ctx.Err() == nil; {
@@ -180,7 +145,7 @@ func copyAll(t *testing.T, url, stream string, n uint64, during func(some func()
 	counts := map[string]int{}
 	var at uint64
 	session := func() error {
-		o, err := d.(driver.Atomic).Owner(ctx, driver.OwnerConfig{Name: "job"})
+		o, err := c.Owner(ctx, driver.OwnerConfig{Name: "job"})
 		if err != nil {
 			return err
 		}

@@ -21,47 +21,23 @@ import (
 type freezer struct {
 	net.Listener
 	mu     sync.Mutex
-	open   []net.Conn
 	frozen chan struct{} // of the connections from now on
-	rate   int           // bytes a second to the client; zero is as many as there are
-	wg     sync.WaitGroup
 }
 
+// freezable passes rate bytes a second to the client; zero is as many as there
+// are.
 func freezable(t *testing.T, to string, rate int) *freezer {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &freezer{Listener: ln, frozen: make(chan struct{}), rate: rate}
-	f.wg.Go(func() {
-		for {
-			down, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			up, err := net.Dial("tcp", to)
-			if err != nil {
-				down.Close()
-				continue
-			}
-			f.mu.Lock()
-			f.open = append(f.open, down, up)
-			frozen := f.frozen
-			f.mu.Unlock()
-			f.wg.Go(func() { forward(up, down, frozen, 0) })
-			f.wg.Go(func() { forward(down, up, frozen, f.rate) })
-		}
-	})
-	t.Cleanup(func() {
-		ln.Close()
-		f.freeze()
+	f := &freezer{frozen: make(chan struct{})}
+	f.Listener = between(t, to, func(to, from net.Conn, answers bool) {
 		f.mu.Lock()
-		for _, c := range f.open {
-			c.Close()
-		}
+		frozen := f.frozen
 		f.mu.Unlock()
-		f.wg.Wait()
+		if answers {
+			forward(to, from, frozen, rate)
+		} else {
+			forward(to, from, frozen, 0)
+		}
 	})
 	return f
 }
@@ -80,8 +56,6 @@ func forward(to, from net.Conn, frozen chan struct{}, rate int) {
 			time.Sleep(time.Duration(n) * time.Second / time.Duration(rate)) // what a slow line is
 		}
 		if _, werr := to.Write(b[:n]); err != nil || werr != nil {
-			to.Close()
-			from.Close()
 			return
 		}
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // open opens a broker URL for the test, which closes it.
-func open(t *testing.T, url string, o Options) *client {
+func open(t testing.TB, url string, o Options) *client {
 	t.Helper()
 	u, err := driver.ParseBroker(url)
 	if err != nil {

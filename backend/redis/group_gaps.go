@@ -20,6 +20,11 @@ import (
 // how many there are, and how many the group has read. The member whose read
 // goes across the hole tells it, and no other one sees it.
 //
+// The look moves the group behind the hole, and its answer is the only trace of
+// that. Where it is lost, so is the gap: what the read has taken is pending and
+// is found again (recover), but where the group stood before is not known, as
+// other members may have read up to the hole meanwhile.
+//
 // A read that waits finds nothing and is served when an entry is added, before
 // anybody can trim that. Only who adds and trims in one transaction, or one
 // script, removes something unseen.

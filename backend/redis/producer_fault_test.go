@@ -252,57 +252,25 @@ func TestProduceCutConnections(t *testing.T) {
 // replies from a byte on and cuts the connection.
 type swallower struct {
 	net.Listener
-	to    string
 	armed atomic.Bool
 	cuts  atomic.Int64
 	hang  atomic.Bool // keep the connection and say nothing more
-	wg    sync.WaitGroup
 }
 
 func swallow(t *testing.T, to string) *swallower {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &swallower{Listener: ln, to: to}
-	s.wg.Add(1)
-	var mu sync.Mutex
-	var open []net.Conn
-	go func() {
-		defer s.wg.Done()
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			up, err := net.Dial("tcp", to)
-			if err != nil {
-				c.Close()
-				continue
-			}
-			mu.Lock()
-			open = append(open, c, up)
-			mu.Unlock()
-			s.wg.Add(2)
-			go func() { defer s.wg.Done(); _, _ = io.Copy(up, c); up.Close() }()
-			go func() { defer s.wg.Done(); s.replies(c, up) }()
+	s := &swallower{}
+	s.Listener = between(t, to, func(to, from net.Conn, answers bool) {
+		if answers {
+			s.replies(to, from)
+		} else {
+			_, _ = io.Copy(to, from)
 		}
-	}()
-	t.Cleanup(func() {
-		ln.Close()
-		mu.Lock()
-		for _, c := range open {
-			c.Close()
-		}
-		mu.Unlock()
-		s.wg.Wait()
 	})
 	return s
 }
 
 func (s *swallower) replies(c, up net.Conn) {
-	defer c.Close()
 	b := make([]byte, 4096)
 	for {
 		n, err := up.Read(b)

@@ -15,15 +15,7 @@ import (
 // test.
 func producerForTest(t testing.TB, url string, pc driver.ProducerConfig) *producer {
 	t.Helper()
-	u, err := driver.ParseBroker(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := OpenDriver(t.Context(), u, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := d.Producer(t.Context(), pc)
+	p, err := open(t, url, Options{}).Producer(t.Context(), pc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,9 +24,6 @@ func producerForTest(t testing.TB, url string, pc driver.ProducerConfig) *produc
 		defer cancel()
 		if err := p.Close(ctx); err != nil {
 			t.Logf("close the producer: %v", err)
-		}
-		if err := d.Close(ctx); err != nil {
-			t.Errorf("close: %v", err)
 		}
 	})
 	return p.(*producer)
