@@ -25,6 +25,7 @@ import (
 	"github.com/seastreamer/seastreamer/internal/cli/lag"
 	"github.com/seastreamer/seastreamer/internal/cli/metrics"
 	"github.com/seastreamer/seastreamer/internal/cli/node"
+	"github.com/seastreamer/seastreamer/internal/cli/pending"
 	"github.com/seastreamer/seastreamer/internal/cli/produce"
 	"github.com/seastreamer/seastreamer/internal/cli/stream"
 	"github.com/seastreamer/seastreamer/internal/cli/tap"
@@ -104,7 +105,7 @@ func Root(f *factory.Factory, name string) *cobra.Command {
 	streamer.AddCommand(
 		flux.New(f, nil), tap.New(f, nil), produce.New(f, nil), consume.New(f, nil),
 		cp.New(f, nil), cp.NewMirror(f, nil),
-		stream.New(f), group.New(f), node.New(f), cluster.New(f), access.NewACL(f), access.NewUser(f),
+		stream.New(f), group.New(f), pending.New(f), node.New(f), cluster.New(f), access.NewACL(f), access.NewUser(f),
 		lag.New(f), timeline.New(f), metrics.New(f), drivers.New(f), completion.New(f), version.New(f),
 	)
 	root := streamer
