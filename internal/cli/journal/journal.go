@@ -130,6 +130,11 @@ func (j *Journal) read() ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parse(j.path, b)
+}
+
+// parse reads the lines of the file at path.
+func parse(path string, b []byte) ([]Entry, error) {
 	var all []Entry
 	r := bufio.NewReader(bytes.NewReader(b))
 	for {
@@ -137,7 +142,7 @@ func (j *Journal) read() ([]Entry, error) {
 		if len(bytes.TrimSpace(line)) > 0 {
 			var e Entry
 			if err := json.Unmarshal(line, &e); err != nil {
-				return nil, &exit.Error{Code: exit.BadData, Item: j.path, Msg: "the journal " + j.path + " is damaged", Err: err, Hint: "move it away"}
+				return nil, &exit.Error{Code: exit.BadData, Item: path, Msg: "the journal " + path + " is damaged", Err: err, Hint: "move it away"}
 			}
 			all = append(all, e)
 		}
@@ -166,21 +171,31 @@ func (j *Journal) change(edit func([]Entry) ([]Entry, error)) error {
 		return err
 	}
 	all = all[max(0, len(all)-keep):]
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	for _, e := range all {
-		if err := enc.Encode(e); err != nil {
-			return err
-		}
+	b, err := format(all)
+	if err != nil {
+		return err
 	}
 	next, err := os.OpenFile(j.path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = next.Write(b.Bytes())
+	_, err = next.Write(b)
 	err = errors.Join(err, next.Sync(), next.Close())
 	if err != nil {
 		return err
 	}
 	return os.Rename(j.path+".new", j.path)
+}
+
+// format is the file.
+func format(all []Entry) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // what was read is written as it was
+	for _, e := range all {
+		if err := enc.Encode(e); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), nil
 }
