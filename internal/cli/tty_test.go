@@ -16,10 +16,11 @@ import (
 
 // A screen is a terminal that remembers what was written to it.
 type screen struct {
-	tty *os.File
-	mu  sync.Mutex
-	b   bytes.Buffer
-	end chan struct{}
+	tty    *os.File
+	master *os.File
+	mu     sync.Mutex
+	b      bytes.Buffer
+	end    chan struct{}
 }
 
 func newScreen(t *testing.T) *screen {
@@ -39,7 +40,7 @@ func newScreen(t *testing.T) *screen {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &screen{tty: tty, end: make(chan struct{})}
+	s := &screen{tty: tty, master: master, end: make(chan struct{})}
 	go func() {
 		defer close(s.end)
 		b := make([]byte, 4096)
@@ -55,6 +56,14 @@ func newScreen(t *testing.T) *screen {
 	}()
 	t.Cleanup(func() { _ = master.Close() })
 	return s
+}
+
+// typed is keys that are typed at it.
+func (s *screen) typed(t *testing.T, keys string) {
+	t.Helper()
+	if _, err := io.WriteString(s.master, keys); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // text is what was written, once nobody has the terminal open any more.
