@@ -68,6 +68,9 @@ func (l *groupLane) recover(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := l.notedGaps(ctx, rc, p); err != nil {
+			return err
+		}
 		from := "-"
 		for room := l.room(); ; {
 			answers, err := m.c.ask(ctx, rc, rc.B().Xpending().Key(p.key).Group(m.conf.Group).Start(from).End("+").Count(1000).Consumer(m.name).Build())

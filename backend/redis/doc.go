@@ -86,9 +86,10 @@
 //     read looks for it at the server, in one transaction with the reading where
 //     it does not wait. Not noticed is what is added and trimmed in a single
 //     transaction or script while a member waits; what goes under a read of
-//     another client of the same group, or of a member whose connection breaks
-//     or who dies before it has the answer: its messages come again, and the
-//     gap before them was in that answer; and where a member reads more than 16
+//     another client of the same group, or of a member that dies before it has
+//     the answer (one whose connection breaks finds a note of the gap, an empty
+//     consumer of the group whose name begins with sea-gap:, and deletes it);
+//     and where a member reads more than 16
 //     shards of one server, or of one slot, looks are taken only ten times a
 //     second, or less often where they are hundreds.
 //   - Messages that XDEL has deleted before any member has read them: Redis

@@ -20,10 +20,8 @@ import (
 // how many there are, and how many the group has read. The member whose read
 // goes across the hole tells it, and no other one sees it.
 //
-// The look moves the group behind the hole, and its answer is the only trace of
-// that. Where it is lost, so is the gap: what the read has taken is pending and
-// is found again (recover), but where the group stood before is not known, as
-// other members may have read up to the hole meanwhile.
+// The look moves the group behind the hole, and its answer may be lost, of which
+// nothing would be left but a note (group_notes.go).
 //
 // A read that waits finds nothing and is served when an entry is added, before
 // anybody can trim that. Only who adds and trims in one transaction, or one
@@ -90,12 +88,12 @@ func (l *groupLane) commands(b rueidis.Builder, check []*post, read rueidis.Comp
 	if len(check) == 0 {
 		return []rueidis.Completed{read}
 	}
-	keys, args := make([]string, len(check)), make([]string, 1+len(check))
-	args[0] = l.m.conf.Group
+	keys, args := make([]string, len(check)), make([]string, 2+len(check))
+	args[0], args[1] = l.m.conf.Group, l.m.notes()
 	for i, p := range check {
 		keys[i] = p.key
 		if !p.own.IsZero() {
-			args[i+1] = idText(p.own)
+			args[i+2] = idText(p.own)
 		}
 	}
 	look := passHoles.buildFor(b, keys, args...)

@@ -129,7 +129,7 @@ func TestPassHoles(t *testing.T) {
 		}
 		s.Call(t, 1, "XTRIM", key, "MAXLEN", "1")
 		for _, want := range []string{"2 " + x.from + " " + x.to, ""} { // the second time nothing is missing
-			list, err := rc.Do(t.Context(), passHoles.buildFor(rc.B(), []string{"none", key}, "g", "", "")).ToArray()
+			list, err := rc.Do(t.Context(), passHoles.buildFor(rc.B(), []string{"none", key}, "g", "note:", "", "")).ToArray()
 			got := ""
 			for _, hole := range list {
 				f, _ := hole.ToArray()

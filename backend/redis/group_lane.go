@@ -28,7 +28,7 @@ type groupLane struct {
 	size    int       // of a message, about; zero is not known
 	most    int       // messages in a read, until size is known well
 	ended   time.Time // when the last read did
-	told    time.Time // when err was set last
+	toldErr time.Time // when err was set last
 	blind   bool      // we may not look for what was trimmed
 	brought bool      // this step has something for Fetch
 	resting int       // failures in a row, other than the waiter's
@@ -106,8 +106,8 @@ func (l *groupLane) run() {
 
 // tell has Fetch return an error, about once a second where it stays.
 func (l *groupLane) tell(err error) {
-	if now := time.Now(); now.Sub(l.told) > time.Second || !errors.Is(err, driver.ErrUnavailable) {
-		l.told = now
+	if now := time.Now(); now.Sub(l.toldErr) > time.Second || !errors.Is(err, driver.ErrUnavailable) {
+		l.toldErr = now
 		l.m.mu.Lock()
 		l.err = err
 		notify(l.m.arrived)
@@ -247,6 +247,9 @@ func (l *groupLane) read(ctx context.Context) error {
 		return err
 	}
 	found := l.holes(check, seen)
+	if len(found) > 0 {
+		l.told(found)
+	}
 	if err := reply.err(); err != nil {
 		l.m.mu.Lock()
 		l.put(found)

@@ -50,7 +50,7 @@ return made`
 
 	// passHoles is what goes to the server right before a read of the group
 	// ARGV[1], for all keys of the read at once: it looks for entries ahead of
-	// the group that do not exist any more. ARGV[2], … are for each key the id
+	// the group that do not exist any more. ARGV[3], … are for each key the id
 	// that the caller knows to have been delivered by itself, or ''. It answers
 	// a list of {number of the key from 1, last delivered id, end of the gap or
 	// '', highest id that XDEL has deleted ahead of the group or '', how many
@@ -61,6 +61,9 @@ return made`
 	// count of entries put right, which Redis lets slip when it reads across a
 	// hole. It is not moved where XDEL has deleted entries further ahead, since
 	// the count is lost then, and the read that follows passes on.
+	//
+	// The answer may be lost. So a gap is also noted at the server, as a consumer
+	// that has nothing, whose name is ARGV[2] and the gap; the caller deletes it.
 	//
 	// Most of the time two commands are enough: where less is to come than there
 	// is, an entry that was delivered is still there, and so is all behind it,
@@ -99,6 +102,7 @@ local function look(key, g, length, own)
     end
   end
   if to and not less(last, to) then to = nil end
+  if to then redis.pcall('XGROUP', 'CREATECONSUMER', key, ARGV[1], ARGV[2] .. last .. ':' .. to) end
   if to and count then redis.call('XGROUP', 'SETID', key, ARGV[1], to, 'ENTRIESREAD', string.format('%.0f', count)) end
   if not less(last, del) then del = '' end
   if to or del ~= '' then return {last, to or '', del, due, missing} end
@@ -117,7 +121,7 @@ for i, key in ipairs(KEYS) do
       local length = redis.call('XLEN', key)
       local lag = g['lag']
       if not lag or lag >= length and (lag > 0 or not g['entries-read']) then
-        local hole = look(key, g, length, ARGV[i + 1])
+        local hole = look(key, g, length, ARGV[i + 2])
         if hole then
           table.insert(hole, 1, i)
           found[#found + 1] = hole
