@@ -186,10 +186,7 @@ func (d *fileDriver) describeShard(root *os.Root, shard driver.Shard, m meta, de
 		}
 	}
 	if detail.Has(driver.DetailTimes) {
-		if s.FirstTime, err = v.timeAt(v.first); err != nil {
-			return err
-		}
-		if s.LastTime, err = v.lastTime(); err != nil {
+		if s.FirstTime, s.LastTime, err = v.times(); err != nil {
 			return err
 		}
 	}

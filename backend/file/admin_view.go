@@ -155,6 +155,28 @@ func (v *view) timeAt(seq uint64) (time.Time, error) {
 	return b.Time(0), nil
 }
 
+// times are those of the first and of the last message; zero where there is
+// none or it is damaged. One block is all there is to read of a small shard.
+func (v *view) times() (first, last time.Time, err error) {
+	if v.first >= v.next {
+		return first, last, nil
+	}
+	b, err := v.readAt(v.first)
+	if err != nil {
+		return first, last, err
+	}
+	if b != nil {
+		first, last = b.Time(0), b.Time(b.Len()-1)
+		all := b.next >= v.next
+		b.Release()
+		if all {
+			return first, last, nil
+		}
+	}
+	last, err = v.lastTime()
+	return first, last, err
+}
+
 // lastTime is the time of the last message, or zero where there is none or it
 // is damaged. After a jump the tail may be empty, and it is in the segment
 // before.

@@ -7,6 +7,7 @@
 //	<directory>/<stream>/<shard>/<base>.log .idx   segments and their indexes
 //	<directory>/groups/<group>/leases/<stream>     who reads which shard
 //	<directory>/groups/<group>/progress/<stream>   how far the group is
+//	<directory>/groups/<group>/members/<stream>    who its members are
 //	<directory>/units/<name>/record                what a Transactor has committed
 //	<directory>/units/<name>/shards                which shards it has a position for
 //
@@ -53,6 +54,46 @@
 // ErrLost; if both are gone, nothing tells that the name has ever committed
 // anything. The record grows with the number of shards that the name reads and
 // writes, by some 50 bytes each, and is written whole with each unit.
+//
+// # Administration
+//
+// A directory is administered by whoever may write to it, with any number of
+// processes at work on it: there is no server and there are no rights but those
+// of the file system. To look takes no lock, changes nothing, and is exact:
+// bounds, counts, times (from the index and one block), sizes (of the files;
+// not the blocks that are reserved behind a segment), and how far behind a group
+// is. A count leaves out the sequence numbers that were given up after a power
+// loss; messages that are damaged count.
+//
+// Settings and shards are changed under the lock of the stream's folder, by
+// moving a new meta into place. Who has the stream open finds that within five
+// seconds: readers when they look for it, writers when they write. Keys are
+// spread over the shards that there are, so they move when there are more.
+// Whether readers see only what is synced (sync=always) is for the life of a
+// stream.
+//
+// A trim is exact. The disk gets back whole segments, and everything where all
+// is trimmed.
+//
+// A stream that is deleted is marked in each shard, with its lock, so that no
+// writer goes on writing to files without a name: what it sends next is
+// ErrNotFound, and what it sends after that creates the stream anew. Consumers
+// without a group get ErrNotFound; members of groups wait for the stream to come
+// again, and are told of the gap. Groups without members, and owners of units,
+// forget it. A deletion that was killed is finished by whoever creates or
+// deletes the stream, or writes to it. A process that has a deleted stream open
+// and does not write keeps the space of its last segment until it is closed.
+//
+// Members of a group are known by locks, which have no names: who they are (the
+// program and its process id) and which shard each reads is what they have
+// written down themselves. A group is moved and made to forget shards only while
+// nobody reads them, and deleted only without members, which is certain: the
+// leases, or the lock under which members come, are held meanwhile.
+//
+// The node is this machine. Compaction, limits on the number of messages,
+// replicas, elections, reassignments and settings of a node are
+// errors.ErrUnsupported, and so is pending per message: a group has one position
+// a shard. There are no users: see chmod(1).
 //
 // Network file systems are not supported: their locks and their caches do not
 // give what this needs. On macOS readers poll and leases are whole-file locks
