@@ -147,7 +147,7 @@ func (d *fileDriver) markDeleted(ctx context.Context, root *os.Root, name string
 		}
 		w := newAppender(l, meta{}, d.opts, &d.env)
 		if err := w.key.lock(ctx, d.env.patience); err != nil {
-			_ = l.close()
+			w.key.discard()
 			return wrap("lock", shard, err)
 		}
 		held = append(held, w)
@@ -231,13 +231,15 @@ func (d *fileDriver) forgetUnits(ctx context.Context, root *os.Root, dir, name s
 	if err != nil {
 		return skipLost(err)
 	}
-	defer u.f.Close()
 	if rec, err := u.load(false); err != nil || !rec.knows(name) {
+		u.f.Close()
 		return skipLost(err)
 	}
 	if err := u.key.lock(ctx, d.env.patience); err != nil {
+		u.key.discard()
 		return wrap("lock "+dir+"/record", driver.Shard{}, err)
 	}
+	defer u.f.Close()
 	defer u.key.unlock()
 	rec, err := u.load(true)
 	if err != nil || u.deleted() {

@@ -24,7 +24,7 @@ func (d *fileDriver) lockFolder(ctx context.Context, root *os.Root, dir string) 
 		}
 		k := newFileLock(f)
 		if err := k.lock(ctx, d.env.patience); err != nil {
-			f.Close()
+			k.discard()
 			return nil, err
 		}
 		unlock := func() {

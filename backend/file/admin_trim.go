@@ -41,7 +41,7 @@ func (d *fileDriver) trim(ctx context.Context, p driver.Position) (uint64, error
 	}
 	w := newAppender(l, m, d.opts, &d.env)
 	if err := w.key.lock(ctx, d.env.patience); err != nil {
-		_ = l.close() // and not w.close, which waits for the lock
+		w.key.discard()
 		return 0, err
 	}
 	defer w.close()

@@ -157,7 +157,7 @@ func (d *fileDriver) openShard(root *os.Root, shard driver.Shard, m meta) (*shar
 	if l.writable && (errors.Is(err, errSlots) || err == nil && (s.boot != d.env.boot || !t.sure)) {
 		w := newAppender(l, m, d.opts, &d.env)
 		if err := w.lock(); err != nil {
-			_ = l.close()
+			w.key.discard()
 			return nil, err
 		}
 		err := w.begin()

@@ -81,6 +81,20 @@ func (k *fileLock) lock(ctx context.Context, patience time.Duration) error {
 	}
 }
 
+// discard closes the file of a lock that did not come, as soon as nobody waits
+// for it any more: whoever waits must not find another file under its number.
+func (k *fileLock) discard() {
+	select {
+	case k.held <- struct{}{}:
+		k.f.Close()
+	default:
+		go func() {
+			k.held <- struct{}{}
+			k.f.Close()
+		}()
+	}
+}
+
 // try takes the lock if it is free.
 func (k *fileLock) try() (bool, error) {
 	select {
