@@ -297,10 +297,16 @@ func (c *consumer) collect() (b driver.Batch, polling bool, err error) {
 		}
 		if err != nil {
 			var gap *driver.GapError
-			if !errors.As(err, &gap) {
-				err = wrap("read", cur.shard, err)
+			if errors.As(err, &gap) {
+				return nil, polling, err
 			}
-			return nil, polling, err
+			if cur.r.l.deleted() {
+				// Its segments are gone, or by their names those of another
+				// log. The next look says what there is now.
+				c.next = time.Now()
+				return nil, true, nil
+			}
+			return nil, polling, wrap("read", cur.shard, err)
 		}
 		if b != nil {
 			return b, polling, nil
