@@ -13,6 +13,7 @@ import (
 
 	"github.com/seastreamer/seastreamer/backend/all"
 	"github.com/seastreamer/seastreamer/internal/cli/access"
+	"github.com/seastreamer/seastreamer/internal/cli/bench"
 	"github.com/seastreamer/seastreamer/internal/cli/cluster"
 	"github.com/seastreamer/seastreamer/internal/cli/completion"
 	"github.com/seastreamer/seastreamer/internal/cli/consume"
@@ -106,7 +107,7 @@ func Root(f *factory.Factory, name string) *cobra.Command {
 		flux.New(f, nil), tap.New(f, nil), produce.New(f, nil), consume.New(f, nil),
 		cp.New(f, nil), cp.NewMirror(f, nil),
 		stream.New(f), group.New(f), pending.New(f), node.New(f), cluster.New(f), access.NewACL(f), access.NewUser(f),
-		lag.New(f), timeline.New(f), metrics.New(f), drivers.New(f), completion.New(f), version.New(f),
+		lag.New(f), timeline.New(f), metrics.New(f), bench.New(f), drivers.New(f), completion.New(f), version.New(f),
 	)
 	root := streamer
 	if f.Program = "sea-streamer"; name == "sea-streamer" {
