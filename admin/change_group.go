@@ -169,7 +169,8 @@ func (ch MoveGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
 	for _, p := range now.Positions {
 		was[p.Shard] = p.Next
 	}
-	p := &Plan{Target: ch.Group, Destructive: err == nil} // nobody relies on a group that is made
+	// Nobody relies on a group that is made, or has been and is empty.
+	p := &Plan{Target: ch.Group, Destructive: len(now.Positions)+len(now.Members) > 0}
 	undo := MoveGroup{Group: ch.Group}
 	var move []ss.Position
 	var ways []Range // of the moves of shards that it knows

@@ -73,10 +73,7 @@ func Run(ctx context.Context, f *factory.Factory, c *admin.Client, broker ss.URL
 	if err != nil && len(kept) > 0 {
 		drop(ctx, c, j, kept)
 	}
-	if e := print(f, p, o); e != nil {
-		return e
-	}
-	return busy(err)
+	return report(f, p, o, err)
 }
 
 // whole is the error of a plan: where it is about some of several things, nothing
@@ -89,6 +86,18 @@ func whole(err error) error {
 	e := *exit.From(some.Failures[0].Err)
 	e.Msg, e.Err = "nothing was done: "+err.Error(), nil
 	return &e
+}
+
+// report prints what became of a plan. In words, where all of it failed, the error
+// alone says so.
+func report(f *factory.Factory, p *admin.Plan, o Options, err error) error {
+	some := func(s admin.Step) bool { return s.Done }
+	if err == nil || o.Output == "json" || slices.ContainsFunc(p.Steps, some) {
+		if e := print(f, p, o); e != nil {
+			return e
+		}
+	}
+	return busy(err)
 }
 
 // busy leaves out the hint for a member that lost its place: this one has none,
@@ -159,10 +168,7 @@ func Undo(ctx context.Context, f *factory.Factory, c *admin.Client, broker ss.UR
 	if errors.Is(err, journal.ErrUndone) {
 		return &exit.Error{Code: exit.Conflict, Item: target, Msg: "the change of " + target + " was not undone", Err: err, Hint: "run it again to go one further back"}
 	}
-	if e := print(f, p, o); e != nil {
-		return e
-	}
-	return busy(err)
+	return report(f, p, o, err)
 }
 
 // brokerKey is what the journal calls a broker: its URL without secrets, with

@@ -235,7 +235,13 @@ func TestFailedMove(t *testing.T) {
 	if err := b.run(seekTo(9), Options{Yes: true}); !errors.Is(err, no) {
 		t.Fatal(err)
 	}
-	if !strings.Contains(b.out.String(), "failed: no") {
+	if b.out.Len() > 0 {
+		t.Errorf("beside the error there is %q", b.out.String())
+	}
+	if err := b.run(seekTo(9), Options{Yes: true, Output: "json"}); !errors.Is(err, no) {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.out.String(), `"done":false,"error":"no"`) {
 		t.Errorf("the result says %q", b.out.String())
 	}
 	b.d.before = nil

@@ -3,9 +3,11 @@ package factory
 import (
 	"context"
 	"errors"
+	"path"
 
 	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/admin"
+	"github.com/seastreamer/seastreamer/internal/cli/exit"
 )
 
 // Admin opens the broker of a URL to administer it. end closes it.
@@ -29,4 +31,12 @@ func (f *Factory) AdminOf(ctx context.Context, t Target, streams ...string) (u s
 		c, end, err = f.Admin(ctx, u)
 	}
 	return u, c, end, err
+}
+
+// CheckGlob refuses a glob that cannot be read.
+func CheckGlob(glob string) error {
+	if _, err := path.Match(glob, ""); err != nil {
+		return exit.Usagef("use * and ?", "%q is no glob: %v", glob, err)
+	}
+	return nil
 }

@@ -76,7 +76,7 @@ glob works with --match only. A group with members is an error (6).`,
 			if err := names(args, 0, -1, "a group", "group rm workers"); err != nil {
 				return err
 			}
-			if err := checkGlob(ch.o.Match); err != nil {
+			if err := factory.CheckGlob(ch.o.Match); err != nil {
 				return err
 			}
 			return ch.run(cmd.Context(), func(c *admin.Client, _ []string) (admin.Change, error) {

@@ -2,7 +2,6 @@ package group
 
 import (
 	"cmp"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,14 +14,6 @@ import (
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
 	"github.com/seastreamer/seastreamer/internal/cli/listing"
 )
-
-// checkGlob refuses a glob that cannot be read.
-func checkGlob(glob string) error {
-	if _, err := path.Match(glob, ""); err != nil {
-		return exit.Usagef("use * and ?", "%q is no glob: %v", glob, err)
-	}
-	return nil
-}
 
 func newLs(f *factory.Factory) *cobra.Command {
 	t := &target{f: f}
@@ -43,7 +34,7 @@ they know. -l adds how far they are behind, which takes longer.`,
 			if len(args) == 1 {
 				glob = args[0]
 			}
-			if err := checkGlob(glob); err != nil {
+			if err := factory.CheckGlob(glob); err != nil {
 				return err
 			}
 			u, c, end, err := t.open(cmd.Context())

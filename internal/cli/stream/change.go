@@ -2,7 +2,7 @@ package stream
 
 import (
 	"context"
-	"path"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -93,6 +93,30 @@ func newSet(f *factory.Factory) *cobra.Command {
 	return cmd
 }
 
+func newUndo(f *factory.Factory) *cobra.Command {
+	ch := &changer{target: target{f: f}}
+	cmd := &cobra.Command{
+		Use:   "undo STREAM",
+		Short: "Take back the last change of a stream's settings",
+		Long: `Take back the last set of a stream that this user has done on this broker: the
+settings are what they were before. Messages that were removed stay removed. The next
+undo goes one further back; nothing to undo is exit code 5.`,
+		Example: `  sea streamer stream undo news --dry-run --broker localhost:9092`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := operands(args, 1, 1, "one stream", "stream undo news"); err != nil {
+				return err
+			}
+			u, c, end, err := ch.open(cmd.Context(), args...)
+			if err != nil {
+				return err
+			}
+			return end(factory.Reader(change.Undo(cmd.Context(), f, c, u, u.Streams[0], []string{admin.SetStream{}.Kind()}, ch.o), u.Streams))
+		},
+	}
+	ch.flags(cmd.Flags())
+	return cmd
+}
+
 func newRm(f *factory.Factory) *cobra.Command {
 	ch := &changer{target: target{f: f}}
 	cmd := &cobra.Command{
@@ -107,7 +131,8 @@ for; scripts need --yes, or get 7. Names are names: a glob works with --match on
 				return exit.Usagef("stream rm news, or stream rm --match 'tmp-*'", "name the streams to remove, or a --match")
 			}
 			if ch.o.Match == "" {
-				return ch.run(cmd.Context(), args, func(streams []string) (admin.Change, error) { return admin.DeleteStream{Streams: streams}, nil })
+				err := ch.run(cmd.Context(), args, func(streams []string) (admin.Change, error) { return admin.DeleteStream{Streams: streams}, nil })
+				return notAGlob(err, args)
 			}
 			return ch.removeMatching(cmd.Context())
 		},
@@ -118,10 +143,27 @@ for; scripts need --yes, or get 7. Names are names: a glob works with --match on
 	return cmd
 }
 
+// notAGlob says how a glob is written where a name that looks like one was not
+// found.
+func notAGlob(err error, names []string) error {
+	e := exit.From(err)
+	if e == nil || e.Code != exit.NotFound {
+		return err
+	}
+	for _, n := range names {
+		if strings.ContainsAny(n, "*?[") {
+			c := *e
+			c.Hint = "a name is a name: a glob is --match '" + n + "'"
+			return &c
+		}
+	}
+	return err
+}
+
 func (ch *changer) removeMatching(ctx context.Context) error {
 	match := ch.o.Match
-	if _, err := path.Match(match, ""); err != nil {
-		return exit.Usagef("use * and ?", "--match %s: %v", match, err)
+	if err := factory.CheckGlob(match); err != nil {
+		return err
 	}
 	u, c, end, err := ch.open(ctx)
 	if err != nil {

@@ -67,6 +67,9 @@ func show(f *factory.Factory, o listing.Options, infos []admin.StreamInfo) error
 		if err := listing.Write(f.IO, o, shardColumns, each(rows), nil); err != nil {
 			return err
 		}
+		if !f.IO.OutTTY && o.Output != "table" && o.Output != "wide" {
+			o.NoHeader = true // one for all
+		}
 	}
 	return nil
 }

@@ -41,6 +41,9 @@ come. -l adds sizes and the time of the newest message, which takes longer.`,
 			if len(args) == 1 {
 				filter.Match = args[0]
 			}
+			if err := factory.CheckGlob(filter.Match); err != nil {
+				return err
+			}
 			if long {
 				filter.Detail |= driver.DetailBytes | driver.DetailTimes
 			}
@@ -79,6 +82,9 @@ func newFind(f *factory.Factory) *cobra.Command {
 					return exit.Usagef("", "--idle: %v", err)
 				}
 			}
+			if err := factory.CheckGlob(match); err != nil {
+				return err
+			}
 			if idle == "" && !empty {
 				return exit.Usagef("for instance stream find --idle 7d", "say what to find: --idle DURATION or --empty")
 			}
@@ -106,8 +112,10 @@ func list(ctx context.Context, t *target, o listing.Options, filter admin.Stream
 		return err
 	}
 	var failed []admin.Failure
+	total := 0
 	rows := func(yield func(admin.StreamInfo, error) bool) {
 		for in, err := range c.Streams(ctx, filter) {
+			total++
 			if err == nil && in.Err != nil {
 				failed = append(failed, admin.Failure{Item: in.Name, Err: in.Err})
 			}
@@ -121,7 +129,7 @@ func list(ctx context.Context, t *target, o listing.Options, filter admin.Stream
 	}
 	err = listing.Write(t.f.IO, o, columns(filter.Detail), byName(rows), func(in admin.StreamInfo) any { return document(in, filter.Detail) })
 	if err == nil && len(failed) > 0 {
-		err = &admin.PartialError{Total: len(failed), Failures: failed}
+		err = &admin.PartialError{Total: total, Failures: failed}
 	}
 	return end(err)
 }

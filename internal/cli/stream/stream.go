@@ -1,5 +1,5 @@
-// Package stream is the commands about streams: ls, info, find, create, set, rm,
-// shards, clone and trim.
+// Package stream is the commands about streams: ls, info, find, create, set,
+// undo, rm, shards, clone and trim.
 package stream
 
 import (
@@ -27,7 +27,7 @@ func New(f *factory.Factory) *cobra.Command {
 		Args: factory.NoCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newLs(f), newInfo(f), newFind(f), newCreate(f), newSet(f), newRm(f), newShards(f), newClone(f), newTrim(f))
+	cmd.AddCommand(newLs(f), newInfo(f), newFind(f), newCreate(f), newSet(f), newUndo(f), newRm(f), newShards(f), newClone(f), newTrim(f))
 	return cmd
 }
 
