@@ -109,10 +109,12 @@ func settled(ctx context.Context, done func() bool) {
 	}
 }
 
+const offsetsTopic = "__consumer_offsets"
+
 // ownTopics are those that Kafka keeps for itself, where a broker does not say
 // which those are.
 var ownTopics = map[string]bool{
-	"__consumer_offsets":    true,
+	offsetsTopic:            true,
 	"__transaction_state":   true,
 	"__share_group_state":   true,
 	"__cluster_metadata":    true,

@@ -118,6 +118,13 @@ func (c *client) describeGroups(ctx context.Context, names []string) ([]driver.G
 	for _, n := range names {
 		all[n] = &driver.GroupInfo{Name: n}
 	}
+	unknown, err := c.groupless(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range unknown {
+		all[n].Err = c.failGroup(n, kerr.GroupIDNotFound)
+	}
 	classic, err := c.describeNewGroups(ctx, all)
 	if err == nil && len(classic) > 0 {
 		err = c.describeClassicGroups(ctx, all, classic)
@@ -135,12 +142,46 @@ func (c *client) describeGroups(ctx context.Context, names []string) ([]driver.G
 	return infos, nil
 }
 
+// groupless returns those of the names that are no group, as far as can be said
+// without asking for their coordinators: to ask for one makes Kafka create the
+// topic in which it keeps groups, and looking must not. Where there is no such
+// topic there are no groups, except on other servers, which list theirs.
+func (c *client) groupless(ctx context.Context, names []string) ([]string, error) {
+	if c.offsets.Load() {
+		return nil, nil
+	}
+	meta, err := c.metadata(ctx, []string{offsetsTopic})
+	if err != nil {
+		return nil, err
+	}
+	if len(meta.Topics) == 1 && !errors.Is(kerr.ErrorForCode(meta.Topics[0].ErrorCode), kerr.UnknownTopicOrPartition) {
+		c.offsets.Store(true)
+		return nil, nil
+	}
+	has, err := c.groupNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var none []string
+	for _, n := range names {
+		if !slices.Contains(has, n) {
+			none = append(none, n)
+		}
+	}
+	return none, nil
+}
+
 // describeNewGroups describes those of KIP-848's protocol and returns the names
 // of the others, which are of the classic one or do not exist.
 func (c *client) describeNewGroups(ctx context.Context, all map[string]*driver.GroupInfo) (others []string, err error) {
 	req := kmsg.NewPtrConsumerGroupDescribeRequest()
-	for n := range all {
-		req.Groups = append(req.Groups, n)
+	for n, g := range all {
+		if g.Err == nil {
+			req.Groups = append(req.Groups, n)
+		}
+	}
+	if len(req.Groups) == 0 {
+		return nil, nil
 	}
 	answers, err := c.sharded(ctx, req)
 	if err != nil {

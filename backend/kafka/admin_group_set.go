@@ -26,6 +26,12 @@ func (c *client) SetPositions(ctx context.Context, group string, at []driver.Pos
 	if len(at) == 0 {
 		return nil
 	}
+	// The first group of a cluster has to wait for the topic that it is kept in.
+	_, err := retried(ctx, func() (struct{}, error) { return struct{}{}, c.setPositions(ctx, op, group, at) })
+	return err
+}
+
+func (c *client) setPositions(ctx context.Context, op, group string, at []driver.Position) error {
 	var to kadm.Offsets
 	for _, p := range at {
 		to.AddOffset(p.Stream, p.Index, offset(p.Next), -1)
@@ -67,11 +73,23 @@ func (c *client) groupAtWork(op, group string, err error) error {
 	return c.fail(op, "", err)
 }
 
+// hasGroup is kerr.GroupIDNotFound where that is certain, see groupless.
+func (c *client) hasGroup(ctx context.Context, group string) error {
+	if err := c.reach(ctx); err != nil {
+		return err
+	}
+	none, err := c.groupless(ctx, []string{group})
+	if err == nil && len(none) > 0 {
+		err = kerr.GroupIDNotFound
+	}
+	return err
+}
+
 // DeleteGroup removes a group without members, with all its positions.
 func (c *client) DeleteGroup(ctx context.Context, group string) error {
 	op := "delete group " + group
-	if err := c.reach(ctx); err != nil {
-		return c.fail(op, "", err)
+	if err := c.hasGroup(ctx, group); err != nil {
+		return c.groupAtWork(op, group, err)
 	}
 	req := kmsg.NewPtrDeleteGroupsRequest()
 	req.Groups = []string{group}
@@ -97,8 +115,8 @@ func (c *client) DeleteGroup(ctx context.Context, group string) error {
 // subscribed to.
 func (c *client) DeletePositions(ctx context.Context, group string, shards []driver.Shard) error {
 	op := "delete positions of group " + group
-	if err := c.reach(ctx); err != nil {
-		return c.fail(op, "", err)
+	if err := c.hasGroup(ctx, group); err != nil {
+		return c.groupAtWork(op, group, err)
 	}
 	if len(shards) == 0 {
 		return nil

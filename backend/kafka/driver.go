@@ -135,6 +135,7 @@ type client struct {
 
 	warned  sync.Once   // see warnTransactions
 	reached atomic.Bool // see reach
+	offsets atomic.Bool // see groupless
 }
 
 // options are what all clients have in common. Every limit of franz-go that

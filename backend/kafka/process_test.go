@@ -36,11 +36,18 @@ type process struct {
 // there.
 const childDir = "KFAKE_CHILD_DIR"
 
+// inMemory keeps no data: for more shards than a process may have files.
+const inMemory = "-"
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		port, _ := strconv.Atoi(os.Getenv("KFAKE_CHILD_PORT"))
-		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(1),
-			kfake.DataDir(dir), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
+		opts := []kfake.Opt{kfake.NumBrokers(1), kfake.Ports(port), kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(1),
+			kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"})}
+		if dir != inMemory {
+			opts = append(opts, kfake.DataDir(dir))
+		}
+		c, err := kfake.NewCluster(opts...)
 		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)
@@ -55,7 +62,12 @@ func TestMain(m *testing.M) {
 
 func startProcess(t testing.TB) *process {
 	t.Helper()
-	p := &process{dir: t.TempDir()}
+	return startProcessIn(t, t.TempDir())
+}
+
+func startProcessIn(t testing.TB, dir string) *process {
+	t.Helper()
+	p := &process{dir: dir}
 	p.start(t)
 	cl, err := kgo.NewClient(kgo.SeedBrokers(p.addr()))
 	if err != nil {
