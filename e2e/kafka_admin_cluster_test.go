@@ -36,6 +36,7 @@ func TestKafkaAdminCluster(t *testing.T) {
 	a.tool(topicTool, "--create", "--topic", "narrow", "--replica-assignment", "1:2,2:3", "--config", "min.insync.replicas=2")
 	a.tool(topicTool, "--create", "--topic", "alone", "--replica-assignment", "2")
 	t.Run("nodes", func(t *testing.T) { a.with(t).nodes() })
+	t.Run("a transaction", func(t *testing.T) { a.with(t).knownTransaction() })
 	t.Run("settings of nodes", func(t *testing.T) { a.with(t).nodeSettings() })
 	t.Run("users and rules", func(t *testing.T) { a.with(t).access() })
 	t.Run("reassign", func(t *testing.T) { a.with(t).reassign() })
@@ -116,11 +117,42 @@ func (a *administration) nodes() {
 		}
 		mentions(t, "LogDirsCommand", said, d.Path)
 	}
+	if g, err := a.DescribeGroups(t.Context(), []string{"none"}); err != nil || !errors.Is(g[0].Err, driver.ErrNotFound) {
+		t.Errorf("a group of a cluster that has none: %+v, %v", g, err)
+	}
+	wants(t, "deleting a group of a cluster that has none", a.DeleteGroup(t.Context(), "none"), driver.ErrNotFound)
+	if said := a.tool(topicTool, "--list"); strings.Contains(said, "__consumer_offsets") {
+		t.Errorf("looking at a group has made\n%s", said)
+	}
 	if d, err := a.LogDirs(t.Context(), "2"); err != nil || len(d) != 1 || d[0].Node != "2" {
 		t.Errorf("folders of node 2: %+v, %v", d, err)
 	}
 	_, err = a.LogDirs(t.Context(), "9")
 	wants(t, "folders of a node that there is not", err, driver.ErrNotFound)
+}
+
+// knownTransaction has a transaction open whose messages are old: it is the
+// coordinator's business, and not hanging.
+func (a *administration) knownTransaction() {
+	t := a.t
+	cl := producing(t, a.cluster, kgo.TransactionalID("old"))
+	if err := cl.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "wide", Value: []byte("v"), Timestamp: time.Now().Add(-time.Hour)}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	mentions(t, "TransactionsCommand", a.tool(transactionTool, "describe-producers", "--topic", "wide", "--partition", "0"), "CurrentTransactionStartOffset")
+	s := a.describe("wide").Shards[0]
+	if s.Messages.N != 0 {
+		t.Errorf("%d messages before the transaction ends", s.Messages.N)
+	}
+	if got := a.problem("transaction-hanging"); len(got) != 0 {
+		t.Errorf("hanging are %q", got)
+	}
+	if err := cl.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+		t.Error(err)
+	}
 }
 
 func (a *administration) nodeSettings() {

@@ -27,15 +27,16 @@ import (
 
 // Kafka's tools by their classes.
 const (
-	topicTool   = "org.apache.kafka.tools.TopicCommand"
-	offsetTool  = "org.apache.kafka.tools.GetOffsetShell"
-	groupTool   = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
-	configTool  = "kafka.admin.ConfigCommand"
-	dirTool     = "org.apache.kafka.tools.LogDirsCommand"
-	aclTool     = "org.apache.kafka.tools.AclCommand"
-	quorumTool  = "org.apache.kafka.tools.MetadataQuorumCommand"
-	featureTool = "org.apache.kafka.tools.FeatureCommand"
-	moveTool    = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
+	topicTool       = "org.apache.kafka.tools.TopicCommand"
+	offsetTool      = "org.apache.kafka.tools.GetOffsetShell"
+	groupTool       = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+	configTool      = "kafka.admin.ConfigCommand"
+	dirTool         = "org.apache.kafka.tools.LogDirsCommand"
+	aclTool         = "org.apache.kafka.tools.AclCommand"
+	quorumTool      = "org.apache.kafka.tools.MetadataQuorumCommand"
+	featureTool     = "org.apache.kafka.tools.FeatureCommand"
+	transactionTool = "org.apache.kafka.tools.TransactionsCommand"
+	moveTool        = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
 )
 
 // An administration is what the driver can do, and its witnesses.

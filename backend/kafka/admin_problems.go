@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,7 +15,8 @@ import (
 )
 
 // problems are what is not well, nodes first. Each kind is complete, as in
-// Kafka's own tools: a shard without a leader is also under-replicated.
+// Kafka's own tools: a shard without a leader is also under-replicated. What the
+// user may not see is left out.
 func (c *client) problems(ctx context.Context, nodes []*node, q *quorum, meta *kmsg.MetadataResponse) ([]driver.Problem, error) {
 	ps := quorumProblems(q)
 	ps = append(ps, nodeProblems(nodes, meta)...)
@@ -29,7 +31,7 @@ func (c *client) problems(ctx context.Context, nodes []*node, q *quorum, meta *k
 	}
 	ps = append(ps, shards...)
 	hanging, err := c.hanging(ctx, meta)
-	if err != nil {
+	if err := c.fail("", "", err); err != nil && !errors.Is(err, driver.ErrDenied) && !errors.Is(err, errors.ErrUnsupported) {
 		return nil, err
 	}
 	return append(ps, hanging...), nil
@@ -101,6 +103,7 @@ func dirProblems(dirs []driver.LogDir) []driver.Problem {
 			item += " " + d.Path
 		}
 		switch {
+		case errors.Is(d.Err, driver.ErrDenied):
 		case d.Err != nil:
 			ps = append(ps, driver.Problem{What: "failing", Item: item, Detail: d.Err.Error()})
 		case d.Total > 0 && d.Free >= 0 && d.Free < d.Total/20:
@@ -171,68 +174,4 @@ func (c *client) leastInSync(ctx context.Context, meta *kmsg.MetadataResponse) (
 		}
 	}
 	return least, nil
-}
-
-// longTransaction is the longest that a broker allows by default
-// (transaction.max.timeout.ms): one that is older should have been aborted.
-const longTransaction = 15 * time.Minute
-
-// hanging finds transactions that nobody ends, behind which no reader of
-// committed messages gets: where the stable end is behind the end, the producers
-// of the shard say when they last wrote.
-func (c *client) hanging(ctx context.Context, meta *kmsg.MetadataResponse) ([]driver.Problem, error) {
-	all := make(map[string]*described, len(meta.Topics))
-	for i := range meta.Topics {
-		if t := &meta.Topics[i]; t.Topic != nil {
-			d := &described{info: driver.StreamInfo{Name: *t.Topic}}
-			d.fill(t)
-			all[*t.Topic] = d
-		}
-	}
-	shards := c.shards(all)
-	stable, err := lookUp(ctx, c, c.cl, driver.Committed, each(shards, atEnd))
-	if err != nil {
-		return nil, err
-	}
-	end, err := lookUp(ctx, c, c.cl, driver.Uncommitted, each(shards, atEnd))
-	if err != nil {
-		return nil, err
-	}
-	req := kmsg.NewPtrDescribeProducersRequest()
-	for _, s := range shards {
-		if stable[s].err == nil && end[s].err == nil && stable[s].offset < end[s].offset {
-			t := kmsg.NewDescribeProducersRequestTopic()
-			t.Topic, t.Partitions = s.Stream, []int32{s.Index}
-			req.Topics = append(req.Topics, t)
-		}
-	}
-	if len(req.Topics) == 0 {
-		return nil, nil
-	}
-	answers, err := c.sharded(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	var ps []driver.Problem
-	for _, a := range answers {
-		if a.Err != nil {
-			continue // below 2.8, or the broker went away: it is said elsewhere
-		}
-		for _, t := range a.Resp.(*kmsg.DescribeProducersResponse).Topics {
-			for _, p := range t.Partitions {
-				for _, w := range p.ActiveProducers {
-					last := time.UnixMilli(w.LastTimestamp)
-					if w.CurrentTxnStartOffset < 0 || time.Since(last) < longTransaction {
-						continue
-					}
-					ps = append(ps, driver.Problem{
-						What: "transaction-hanging", Item: driver.Shard{Stream: t.Topic, Index: p.Partition}.String(),
-						Detail: fmt.Sprintf("producer %d has had a transaction open since sequence %d, and last wrote at %s: readers of committed messages wait there", w.ProducerID, w.CurrentTxnStartOffset, last.UTC().Format(time.RFC3339)),
-					})
-				}
-			}
-		}
-	}
-	slices.SortFunc(ps, func(a, b driver.Problem) int { return strings.Compare(a.Item, b.Item) })
-	return ps, nil
 }
