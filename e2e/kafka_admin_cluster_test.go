@@ -56,7 +56,7 @@ func (a *administration) until(what string, done func() bool) {
 		if time.Now().After(deadline) {
 			a.t.Fatalf("waited a minute until %s", what)
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond)
 	}
 }
 

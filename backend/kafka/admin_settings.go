@@ -203,8 +203,8 @@ func native(s driver.Settings, policy string) (map[string]*string, error) {
 	if s.MinInSync != nil {
 		set(setInSync, int64(*s.MinInSync))
 	}
-	switch named := s.Native[setPolicy]; {
-	case named != nil:
+	switch _, named := s.Native[setPolicy]; {
+	case named:
 	case s.Compact != nil && !*s.Compact:
 		m[setPolicy] = new(policyDrop)
 	case s.Compact != nil && drops:

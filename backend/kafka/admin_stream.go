@@ -111,8 +111,8 @@ func (c *client) SetStream(ctx context.Context, name string, s driver.Settings) 
 	if err == nil {
 		settings, err = native(s, now[setPolicy])
 	}
-	if p := settings[setPolicy]; err == nil && name == positionTopic && p != nil && *p != policyKeep {
-		err = driver.Errorf(driver.ErrInvalid, "", "%s=%s loses the positions of all owners: it has to stay %s", setPolicy, *p, policyKeep)
+	if p, sets := settings[setPolicy]; err == nil && name == positionTopic && sets && (p == nil || *p != policyKeep) {
+		err = driver.Errorf(driver.ErrInvalid, "", "%s has to stay %s: another loses the positions of all owners", setPolicy, policyKeep)
 	}
 	if err == nil {
 		err = c.alterConfigs(ctx, kmsg.ConfigResourceTypeTopic, name, settings)
@@ -157,8 +157,8 @@ func (c *client) streamConfigs(ctx context.Context, name string) (map[string]str
 func (c *client) AddShards(ctx context.Context, name string, total int) error {
 	op := "add shards to stream " + name
 	err := c.reach(ctx)
-	if err == nil && name == positionTopic {
-		err = driver.Errorf(driver.ErrInvalid, "", "positions are found by the number of their shards, which has to stay %d", positionShards)
+	if err == nil && isInternal(name) {
+		err = driver.Errorf(driver.ErrInvalid, "", "what groups and transactions are at is found there by the number of shards, which has to stay")
 	}
 	var ts map[string]topic
 	if err == nil {

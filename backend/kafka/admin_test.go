@@ -276,3 +276,34 @@ func TestAdminOfNobody(t *testing.T) {
 		t.Errorf("after Close: %v, want ErrClosed", err)
 	}
 }
+
+// What is kept for groups and owners is not lost by administration.
+func TestAdminSparesPositions(t *testing.T) {
+	noLeak(t)
+	k := fake(t, kfake.NumBrokers(1))
+	c := open(t, url(k.ListenAddrs(), ""), Options{})
+	if err := c.needPositions(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if in := describe(t, c, positionTopic, driver.DetailSettings); !in.Internal || in.Settings.Compact == nil || !*in.Settings.Compact || *in.Settings.MaxAge >= 0 {
+		t.Errorf("the topic of positions is %+v", in)
+	}
+	_, trim := c.Trim(within(t), []driver.Position{{Shard: driver.Shard{Stream: positionTopic}, Next: driver.SeqOf(1)}})
+	set := func(s driver.Settings) error { return c.SetStream(within(t), positionTopic, s) }
+	for what, err := range map[string]error{
+		"delete":                 c.DeleteStream(within(t), positionTopic),
+		"trim":                   trim,
+		"more shards":            c.AddShards(within(t), positionTopic, 2*positionShards),
+		"not compacted":          set(driver.Settings{Compact: new(false)}),
+		"an age":                 set(driver.Settings{MaxAge: new(time.Hour), Compact: new(true)}),
+		"its policy":             set(driver.Settings{Native: map[string]*string{"cleanup.policy": new("compact,delete")}}),
+		"its policy, by default": set(driver.Settings{Native: map[string]*string{"cleanup.policy": nil}}),
+	} {
+		if !errors.Is(err, driver.ErrInvalid) {
+			t.Errorf("%s: %v, want ErrInvalid", what, err)
+		}
+	}
+	if err := set(driver.Settings{Compact: new(true), Native: map[string]*string{"segment.bytes": new("2097152")}}); err != nil {
+		t.Error(err)
+	}
+}

@@ -105,6 +105,53 @@
 // can be done about it is done: the end is never asked for twice, and after
 // every error that leaves the outcome open the session begins anew.
 //
+// # Administration
+//
+// The driver is a driver.StreamAdmin, GroupAdmin, NodeAdmin, ClusterAdmin and
+// AccessAdmin. It is no PendingAdmin: groups keep a position for each shard, and
+// share groups (KIP-932), which keep a verdict for each message, are neither
+// listed nor described. GroupNames has the groups of both protocols for
+// consumers, also those with positions and no members.
+//
+// Exact are bounds, which end at the stable end, and bytes, which are those of
+// the leader's replica. Messages and Count are numbers of offsets: they count
+// control records, aborted messages and what compaction has removed, and are not
+// marked as estimated. FirstTime and LastTime are what the broker finds without
+// reading: the time of the first record, which may be a control record or
+// aborted, and the largest time there is, which is the last one's where times go
+// up. Times reads, from the leaders, a few kilobytes of each shard, and is exact.
+// A node's Version is a guess from the requests that it knows.
+//
+// What changes something returns when the controller has done it and the broker
+// that was asked knows; another broker may be a moment behind. SetPositions,
+// DeletePositions and DeleteGroup are ErrFenced while members are at work: Kafka
+// refuses them. AddShards cannot take shards away. Trim is exact. Deleting a
+// stream takes the positions of groups along, and not those of a Transactor in
+// __sea_position, whose input may be the stream of that name in another cluster.
+// __sea_position and Kafka's own topics are neither deleted, trimmed nor given
+// more shards, and __sea_position stays compacted. Looking creates nothing, also
+// not __consumer_offsets, which Kafka creates for whoever asks where a group is.
+//
+// Settings are those of a topic: MaxAge is retention.ms, MaxBytes
+// retention.bytes, MaxMessage max.message.bytes, MinInSync min.insync.replicas.
+// Compact is cleanup.policy=compact, and compact,delete where an age or a size is
+// given with it. A topic that is only compacted removes nothing by age or size,
+// so these are without a limit then.
+//
+// ErrUnsupported are: MaxMessages, since Kafka does not bound a topic by a number
+// of messages; Settings.Replicas of a stream that exists, which Reassign is for;
+// trimming what is only compacted; disabling a user; rules in Kafka's own words;
+// and all rules of a broker without authorizer.class.name. Users are those with
+// SCRAM credentials, the only ones that Kafka keeps itself.
+//
+// On a secured cluster streams and groups that the user may not describe are not
+// listed. The rights needed are Kafka's: describe on a topic or group to see it,
+// read on both to move a group and on a topic for Times, delete, alter and create
+// for what these words say, describe-configs and alter-configs for settings, and
+// on the cluster describe for nodes' folders, the quorum, reassignments, rules and
+// users, alter for elections, reassigning, rules and users, and create for
+// streams. Cluster leaves out of its problems what the user may not see.
+//
 // # What the server must speak
 //
 // The requests ApiVersions, Metadata (v4 and later, v10 to notice a topic that
@@ -115,5 +162,7 @@
 // is used, OffsetForLeaderEpoch to notice a truncated log. Apache Kafka has
 // them all from 2.1 on, and so has every Redpanda. A Transactor also needs
 // AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit v3, EndTxn and
-// CreateTopics v4: Apache Kafka from 2.5 on.
+// CreateTopics v4: Apache Kafka from 2.5 on. Administration asks for what it
+// needs and says so where the server does not know it: LastTime comes with 3.0,
+// the sizes of volumes with 3.3, nodes that are down with 4.0.
 package kafka
