@@ -34,8 +34,7 @@ type meter struct {
 	was   float64 // the mean before the last interval
 	mean  mean
 	moved time.Time // when messages were last seen to have come
-	rest  bool
-	gap   mean // seconds from one message to the next
+	gap   mean      // seconds from one message to the next
 
 	// The last closer look, and what changed since.
 	changed bool
@@ -54,7 +53,6 @@ func (m *meter) add(at time.Time, in StreamInfo) {
 	if first || in.Err != nil || over <= 0 {
 		m.now, m.changed = math.NaN(), m.changed || first
 		m.was = m.mean.add(math.NaN(), 0)
-		m.rest = true // for all we know
 		if in.Err == nil {
 			m.in = in
 		}
@@ -74,7 +72,7 @@ func (m *meter) add(at time.Time, in StreamInfo) {
 		m.was = math.NaN()
 	}
 	m.mean.add(m.now, over)
-	if m.rest = n == 0; !m.rest {
+	if n > 0 {
 		if !m.moved.IsZero() && known {
 			m.gap.add(at.Sub(m.moved).Seconds()/float64(n), max(over, at.Sub(m.moved)))
 		}
@@ -110,7 +108,7 @@ func (m *meter) look(at time.Time, in StreamInfo) {
 
 // rate is what is known after a look at the bounds, and perhaps a closer one.
 func (m *meter) rate(in StreamInfo) StreamRate {
-	r := StreamRate{StreamInfo: in, Looked: m.looked, Newest: m.newest, rest: m.rest, was: m.was,
+	r := StreamRate{StreamInfo: in, Looked: m.looked, Newest: m.newest, Usual: m.was,
 		Messages: Rate{Now: m.now, Mean: m.mean.add(math.NaN(), 0)}, Gap: time.Duration(m.gap.v * float64(time.Second))}
 	r.Bytes = Rate{Now: m.now * m.size, Mean: r.Messages.Mean * m.size}
 	if m.now == 0 { // also where the size is not known

@@ -25,27 +25,27 @@ type StreamRate struct {
 	// those that came between the last two looks at the stream's size where both
 	// are known and nothing was removed, else of all that it holds.
 	Bytes Rate
+	// Usual is what Messages.Mean was before the last interval; NaN: not known.
+	Usual float64
 	// Newest is when the last message was sent, by its timestamp; where messages
 	// have come since the last look, when they were seen. Zero is not known.
 	Newest time.Time
 	// Gap is how long it usually takes from one message to the next, while there
 	// are messages; zero is not known.
-	Gap  time.Duration
-	rest bool // nothing came in the last interval
-	was  float64
+	Gap time.Duration
 }
 
 // Bursting reports whether the stream grows at five times its usual rate, or
 // more; less than ten messages a second are no burst.
 func (r StreamRate) Bursting() bool {
-	return r.Messages.Now >= 10 && r.Messages.Now >= 5*r.was
+	return r.Messages.Now >= 10 && r.Messages.Now >= 5*r.Usual
 }
 
 // Stale reports whether no message has come for ten times as long as it usually
 // takes, or, with after above zero, for as long as that. Less than ten seconds are
 // not stale, nor is a stream that never had a message.
 func (r StreamRate) Stale(now time.Time, after time.Duration) bool {
-	if r.Newest.IsZero() || !r.rest {
+	if r.Newest.IsZero() || r.Messages.Now > 0 {
 		return false
 	}
 	age := now.Sub(r.Newest)

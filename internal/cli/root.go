@@ -31,6 +31,7 @@ import (
 	"github.com/seastreamer/seastreamer/internal/cli/stream"
 	"github.com/seastreamer/seastreamer/internal/cli/tap"
 	"github.com/seastreamer/seastreamer/internal/cli/timeline"
+	"github.com/seastreamer/seastreamer/internal/cli/top"
 	"github.com/seastreamer/seastreamer/internal/cli/version"
 	"github.com/seastreamer/seastreamer/internal/iostreams"
 )
@@ -107,7 +108,7 @@ func Root(f *factory.Factory, name string) *cobra.Command {
 		flux.New(f, nil), tap.New(f, nil), produce.New(f, nil), consume.New(f, nil),
 		cp.New(f, nil), cp.NewMirror(f, nil),
 		stream.New(f), group.New(f), pending.New(f), node.New(f), cluster.New(f), access.NewACL(f), access.NewUser(f),
-		lag.New(f), timeline.New(f), metrics.New(f), bench.New(f), drivers.New(f), completion.New(f), version.New(f),
+		top.New(f), lag.New(f), timeline.New(f), metrics.New(f), bench.New(f), drivers.New(f), completion.New(f), version.New(f),
 	)
 	root := streamer
 	if f.Program = "sea-streamer"; name == "sea-streamer" {

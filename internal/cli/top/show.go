@@ -1,0 +1,247 @@
+package top
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seastreamer/seastreamer/admin"
+	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/internal/cli/chart"
+	"github.com/seastreamer/seastreamer/internal/cli/listing"
+	"github.com/seastreamer/seastreamer/internal/iostreams"
+)
+
+// A row is a stream at one time.
+type row struct {
+	*admin.StreamRate
+	time    time.Time
+	members int
+	stale   bool
+}
+
+// The marks.
+const (
+	burstMark = "▲"
+	staleMark = "○"
+	errorMark = "✗"
+)
+
+func (r *row) mark() string {
+	switch {
+	case r.Err != nil:
+		return errorMark
+	case r.Bursting():
+		return burstMark
+	case r.stale:
+		return staleMark
+	}
+	return " "
+}
+
+// age is how old the newest message is; below zero where that is not known. One
+// from the future is new.
+func (r *row) age() time.Duration {
+	if r.Newest.IsZero() {
+		return -1
+	}
+	return max(0, r.time.Sub(r.Newest))
+}
+
+// ends is where each shard ends, in few characters.
+func (r *row) ends() string {
+	var b []byte
+	for i, sh := range r.Shards {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = append(b, sh.Bound.Next.String()...)
+	}
+	return string(b)
+}
+
+func rows(l *look, stale time.Duration) []*row {
+	rows, all := make([]row, len(l.Streams)), make([]*row, len(l.Streams))
+	for i := range l.Streams {
+		r := &l.Streams[i]
+		rows[i] = row{StreamRate: r, time: l.Time, members: l.members[r.Name], stale: r.Stale(l.Time, stale)}
+		all[i] = &rows[i]
+	}
+	return all
+}
+
+// An order is what rows are sorted by.
+type order byte
+
+const (
+	byMessages order = 'm'
+	byBytes    order = 'b'
+	byLast     order = 'l'
+	byName     order = 'n'
+)
+
+// sort puts first what there is most of; the same by name, so that rows that are
+// idle do not move.
+func (o order) sort(rows []*row, reverse bool) {
+	slices.SortFunc(rows, func(a, b *row) int {
+		c := 0
+		switch o {
+		case byMessages:
+			c = more(a.Messages.Now, b.Messages.Now)
+		case byBytes:
+			c = more(a.Bytes.Now, b.Bytes.Now)
+		case byLast:
+			c = b.Newest.Compare(a.Newest)
+		}
+		if c = cmp.Or(c, strings.Compare(a.Name, b.Name)); reverse {
+			return -c
+		}
+		return c
+	})
+}
+
+// more puts what is not known last.
+func more(a, b float64) int {
+	if math.IsNaN(a) {
+		a = -1
+	}
+	if math.IsNaN(b) {
+		b = -1
+	}
+	return cmp.Compare(b, a)
+}
+
+// doc is a look as JSON. What is not known is left out.
+type doc struct {
+	Time     time.Time   `json:"time"`
+	Interval float64     `json:"interval_s"`
+	Cluster  string      `json:"cluster,omitempty"`
+	Messages *float64    `json:"messages_per_s,omitempty"`
+	Bytes    *float64    `json:"bytes_per_s,omitempty"`
+	Groups   *int        `json:"groups,omitempty"`
+	Worst    *worstDoc   `json:"worst,omitempty"`
+	Streams  []streamDoc `json:"streams"`
+}
+
+type worstDoc struct {
+	Group     string  `json:"group"`
+	Messages  *int64  `json:"messages,omitempty"`
+	Estimated bool    `json:"estimated,omitempty"`
+	Age       float64 `json:"age_s"`
+}
+
+type streamDoc struct {
+	Name      string       `json:"name"`
+	Shards    int          `json:"shards"`
+	Rate      *float64     `json:"messages_per_s,omitempty"`
+	Mean      *float64     `json:"mean_per_s,omitempty"`
+	Bytes     *float64     `json:"bytes_per_s,omitempty"`
+	Messages  *int64       `json:"messages,omitempty"`
+	Estimated bool         `json:"estimated,omitempty"`
+	Size      *int64       `json:"bytes,omitempty"`
+	Newest    *time.Time   `json:"newest,omitempty"`
+	Age       *float64     `json:"age_s,omitempty"`
+	Next      []driver.Seq `json:"next"`
+	Members   int          `json:"members"`
+	Bursting  bool         `json:"bursting"`
+	Stale     bool         `json:"stale"`
+	Error     string       `json:"error,omitempty"`
+}
+
+func document(l *look, rows []*row) doc {
+	d := doc{Time: l.Time.UTC(), Interval: l.Interval.Seconds(), Cluster: l.cluster, Messages: known(l.Messages.Now), Bytes: known(l.Bytes.Now), Streams: make([]streamDoc, len(rows))}
+	if l.groups >= 0 {
+		d.Groups = &l.groups
+	}
+	if w := l.worst; w.Group != "" {
+		n := w.Messages()
+		d.Worst = &worstDoc{Group: w.Group, Messages: known(n.N), Estimated: n.Estimated, Age: w.Age().Seconds()}
+	}
+	for i := range rows {
+		r := rows[i]
+		n := admin.Messages(r.StreamInfo)
+		s := streamDoc{Name: r.Name, Shards: len(r.Shards), Rate: known(r.Messages.Now), Mean: known(r.Messages.Mean), Bytes: known(r.Bytes.Now), Messages: known(n.N), Estimated: n.Estimated,
+			Size: known(admin.Bytes(r.StreamInfo)), Members: r.members, Bursting: r.Bursting(), Stale: r.stale, Next: make([]driver.Seq, len(r.Shards))}
+		for j, sh := range r.Shards {
+			s.Next[j] = sh.Bound.Next
+		}
+		if !r.Newest.IsZero() {
+			s.Newest, s.Age = new(r.Newest.UTC()), new(r.age().Seconds())
+		}
+		if r.Err != nil {
+			s.Error = r.Err.Error()
+		}
+		d.Streams[i] = s
+	}
+	return d
+}
+
+func known[T int64 | float64](n T) *T {
+	if n < 0 || n != n { // which is how NaN shows
+		return nil
+	}
+	return &n
+}
+
+var columns = []listing.Column[*row]{
+	{Name: "time", Raw: func(r *row) string { return listing.Time(r.time) }, Wide: true},
+	{Name: "mark", Raw: func(r *row) string { return strings.TrimSpace(r.mark()) }},
+	{Name: "stream", Raw: func(r *row) string { return r.Name }},
+	{Name: "shards", Raw: func(r *row) string { return strconv.Itoa(len(r.Shards)) }, Right: true},
+	{Name: "messages_s", Raw: func(r *row) string { return bare(r.Messages.Now) }, Human: func(r *row) string { return chart.Rate(r.Messages.Now) }, Right: true},
+	{Name: "bytes_s", Raw: func(r *row) string { return bare(r.Bytes.Now) }, Human: func(r *row) string { return chart.ByteRate(r.Bytes.Now) }, Right: true},
+	{Name: "newest", Raw: func(r *row) string { return listing.Time(r.Newest) }, Human: func(r *row) string { return clock(r.Newest, r.time) }},
+	{Name: "age", Raw: func(r *row) string { return bare(seconds(r.age())) }, Human: func(r *row) string { return chart.Time(r.age()) }, Right: true},
+	{Name: "members", Raw: func(r *row) string { return strconv.Itoa(r.members) }, Right: true},
+	{Name: "seq", Raw: func(r *row) string { return r.ends() }},
+}
+
+func seconds(d time.Duration) float64 {
+	if d < 0 {
+		return -1
+	}
+	return d.Seconds()
+}
+
+// bare is a number for programs; nothing where it is not known.
+func bare(v float64) string {
+	if math.IsNaN(v) || v < 0 {
+		return ""
+	}
+	return strconv.FormatFloat(v, 'f', 1, 64)
+}
+
+// clock is a local time of day, or the day where it is not today's.
+func clock(t, now time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	t, now = t.Local(), now.Local()
+	if t.YearDay() == now.YearDay() && t.Year() == now.Year() {
+		return t.Format("15:04:05")
+	}
+	return t.Format(time.DateOnly)
+}
+
+// show prints a look for programs, or as a table.
+func show(ios *iostreams.Streams, o options, l *look) error {
+	all := rows(l, o.stale)
+	byMessages.sort(all, false)
+	if o.Output == "json" {
+		return listing.Write(ios, o.Options, nil, each([]*look{l}), func(l *look) any { return document(l, all) })
+	}
+	return listing.Write(ios, o.Options, columns, each(all), nil)
+}
+
+func each[T any](all []T) func(func(T, error) bool) {
+	return func(yield func(T, error) bool) {
+		for _, t := range all {
+			if !yield(t, nil) {
+				return
+			}
+		}
+	}
+}
