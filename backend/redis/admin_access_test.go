@@ -150,7 +150,7 @@ func rules(t *testing.T, s *redistest.Servers, kind string) {
 			if err != nil {
 				return err
 			}
-			defer p.Close(ctx) //nolint:errcheck // flushed
+			defer p.Close(ctx)
 			done := make(chan error, 1)
 			if err := p.Produce(ctx, driver.Record{Stream: stream, Value: []byte("x")}, func(_ driver.Receipt, err error) { done <- err }); err != nil {
 				return err

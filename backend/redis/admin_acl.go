@@ -169,14 +169,14 @@ func (s *aclSet) same(o *aclSet) bool {
 	if !slices.Equal(s.keys, o.keys) {
 		return false
 	}
-	any := false
+	some := false
 	for command := range categories {
 		if s.allows(command) != o.allows(command) {
 			return false
 		}
-		any = any || s.allows(command)
+		some = some || s.allows(command)
 	}
-	return any || slices.Equal(sorted(s.commands), sorted(o.commands))
+	return some || slices.Equal(sorted(s.commands), sorted(o.commands))
 }
 
 // native is the user without its passwords.

@@ -75,7 +75,7 @@ func groupOf(m rueidis.RedisMessage) (g groupAt, err error) {
 	name, last := info["name"], info["last-delivered-id"]
 	g.name, _ = name.ToString()
 	text, _ := last.ToString()
-	ok := false
+	var ok bool
 	if g.last, ok = parseID(text); !ok {
 		return g, errReply
 	}

@@ -109,7 +109,7 @@ func (c *client) SettlePending(ctx context.Context, group string, ids []driver.M
 	case driver.VerdictAck:
 		return c.eachOrder(ctx, ids, func(b rueidis.Builder, key string, ids []string) rueidis.Completed {
 			return b.Xack().Key(key).Group(group).Id(ids...).Build()
-		}, group, "")
+		}, group)
 	case driver.VerdictNack:
 		return c.handOver(ctx, group, "", 0, max(nackedIdle, c.o.AckTimeout), ids)
 	case driver.VerdictReturn, driver.VerdictExtend:
@@ -118,7 +118,8 @@ func (c *client) SettlePending(ctx context.Context, group string, ids []driver.M
 }
 
 // ClaimPending hands messages to a member of the group, and counts as no
-// delivery (XCLAIM JUSTID). A member of this library is not told: it comes to
+// delivery (XCLAIM JUSTID). A member that the group does not know it gets by
+// that. A member of this library is not told: it comes to
 // them as to what others have left, when AckTimeout has passed, or at its next
 // start where it has its name from Options.Consumer.
 func (c *client) ClaimPending(ctx context.Context, group, member string, minIdle time.Duration, ids []driver.MessageID) (int, error) {
@@ -131,13 +132,12 @@ func (c *client) ClaimPending(ctx context.Context, group, member string, minIdle
 func (c *client) handOver(ctx context.Context, group, member string, minIdle, idle time.Duration, ids []driver.MessageID) (int, error) {
 	return c.eachOrder(ctx, ids, func(b rueidis.Builder, key string, ids []string) rueidis.Completed {
 		return handOver.build(b, key, append([]string{group, member, millis(minIdle), millis(idle)}, ids...)...)
-	}, group, member)
+	}, group)
 }
 
 // eachOrder sends a command for the ids of each shard, some at a time, and adds
-// up what they answer. The group has to exist in one of the shards, and so has
-// the member where one is named.
-func (c *client) eachOrder(ctx context.Context, ids []driver.MessageID, build func(b rueidis.Builder, key string, ids []string) rueidis.Completed, group, member string) (int, error) {
+// up what they answer. The group has to exist in one of the shards.
+func (c *client) eachOrder(ctx context.Context, ids []driver.MessageID, build func(b rueidis.Builder, key string, ids []string) rueidis.Completed, group string) (int, error) {
 	rc, err := c.ready(ctx)
 	if err != nil {
 		return 0, err
@@ -154,7 +154,7 @@ func (c *client) eachOrder(ctx context.Context, ids []driver.MessageID, build fu
 	if err != nil || len(keys) == 0 {
 		return 0, err
 	}
-	has, err := c.withGroup(ctx, rc, shards, keys, group, member)
+	has, err := c.withGroup(ctx, rc, shards, keys, group)
 	if err != nil {
 		return 0, err
 	}
@@ -180,38 +180,28 @@ func (c *client) eachOrder(ctx context.Context, ids []driver.MessageID, build fu
 }
 
 // withGroup says in which keys a group is.
-func (c *client) withGroup(ctx context.Context, rc rueidis.Client, shards []driver.Shard, keys []string, group, member string) ([]bool, error) {
+func (c *client) withGroup(ctx context.Context, rc rueidis.Client, shards []driver.Shard, keys []string, group string) ([]bool, error) {
 	cmds := make([]rueidis.Completed, len(keys))
 	for i, k := range keys {
-		cmds[i] = rc.B().XinfoConsumers().Key(k).Group(group).Build()
+		cmds[i] = rc.B().Xpending().Key(k).Group(group).Build()
 	}
 	answers, err := c.askAll(ctx, rc, cmds)
 	if err != nil {
 		return nil, err
 	}
-	has, any := make([]bool, len(keys)), false
-	here := member == ""
+	has, known := make([]bool, len(keys)), false
 	for i, a := range answers {
-		members, err := consumersOf(a)
+		err := a.Error()
 		if isNoGroup(err) {
 			continue
 		}
 		if err != nil {
 			return nil, c.keyFailure("", shards[i], keys[i], err)
 		}
-		has[i], any = true, true
-		for _, m := range members {
-			here = here || m.ID == member
-		}
+		has[i], known = true, true
 	}
-	if !any {
+	if !known {
 		return nil, c.noGroup(group)
-	}
-	if !here { // one that waits and was never given anything
-		_, here = c.connected(ctx, rc)[group][member]
-	}
-	if !here {
-		return nil, driver.Errorf(driver.ErrNotFound, "", "group %q has no member %q", group, member)
 	}
 	return has, nil
 }

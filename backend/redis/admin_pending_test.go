@@ -93,8 +93,11 @@ func pendingMessages(t *testing.T, s *redistest.Servers, _ string) {
 	if f := strings.Fields(says(0, 3)); len(f) != 4 || f[1] != "b" || f[3] != "1" {
 		t.Errorf("claimed: redis-cli says %q", f)
 	}
-	if got, err := c.ClaimPending(ctx, "g", "nobody", 0, []driver.MessageID{id(0, 5)}); got != 0 || !errors.Is(err, driver.ErrNotFound) {
-		t.Errorf("for nobody: %d, %v; want ErrNotFound", got, err)
+	if got, err := c.ClaimPending(ctx, "g", "fresh", 0, []driver.MessageID{id(0, 5)}); got != 1 || err != nil {
+		t.Errorf("for a member that is new: %d, %v", got, err)
+	}
+	if got, err := c.ClaimPending(ctx, "g", "", 0, nil); got != 0 || !errors.Is(err, driver.ErrInvalid) {
+		t.Errorf("for nobody: %d, %v; want ErrInvalid", got, err)
 	}
 	if _, err := c.SettlePending(ctx, "missing", []driver.MessageID{id(0, 5)}, driver.VerdictAck); !errors.Is(err, driver.ErrNotFound) {
 		t.Errorf("no group: got %v, want ErrNotFound", err)
@@ -112,7 +115,7 @@ func pendingMessages(t *testing.T, s *redistest.Servers, _ string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer k.Close(context.Background()) //nolint:errcheck // nothing is at stake
+	defer k.Close(context.Background())
 	for found := false; !found; {
 		batches, err := k.Fetch(ctx, nil)
 		if err != nil && !errors.Is(err, driver.ErrLost) { // of the deleted one

@@ -89,7 +89,7 @@ func (c *client) DescribeStreams(ctx context.Context, names []string, d driver.D
 		}
 	}
 	if d.Has(driver.DetailReplicas) {
-		c.describeReplicas(ctx, rc, shards)
+		c.describeReplicas(ctx, shards)
 	}
 	return infos, nil
 }
@@ -196,7 +196,7 @@ func (c *client) describeBytes(ctx context.Context, rc rueidis.Client, shards []
 // those replicas whose link to it is up and that have finished their first
 // synchronisation; as Redis replicates behind the answer they may be behind by
 // what was written in the last moments.
-func (c *client) describeReplicas(ctx context.Context, rc rueidis.Client, shards []shardAt) {
+func (c *client) describeReplicas(ctx context.Context, shards []shardAt) {
 	top, err := c.topology(ctx)
 	if err != nil {
 		for i := range shards {
