@@ -65,7 +65,7 @@ func (c *client) SetPositions(ctx context.Context, group string, at []driver.Pos
 	if err != nil {
 		return err
 	}
-	left, err := c.count(ctx, rc, ranges, -1)
+	left, err := c.count(ctx, rc, ranges, false)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,9 @@
 package redis
 
 import (
+	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -60,4 +62,18 @@ func master(t *testing.T, s *redistest.Servers, key string) int {
 		t.Fatal(err)
 	}
 	return node
+}
+
+// fromEnv is the number in an environment variable, for sizes that take long.
+func fromEnv(t *testing.T, name string, unset int) int {
+	t.Helper()
+	s := os.Getenv(name)
+	if s == "" {
+		return unset
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
 }
