@@ -37,7 +37,7 @@ func (ch SettlePending) plan(_ context.Context, c *Client) (*Plan, error) {
 	if ch.Again {
 		verdict, action = driver.VerdictNack, "nack"
 	}
-	return pendingPlan(ch.Group, ch.IDs, Step{Action: action}, !ch.Again, ch.Loose, func(ctx context.Context, ids []MessageID) (int, error) {
+	return pendingPlan(ch.Group, ch.IDs, Step{Action: action}, "pending", !ch.Again, ch.Loose, func(ctx context.Context, ids []MessageID) (int, error) {
 		return d.SettlePending(ctx, ch.Group, ids, verdict)
 	}), nil
 }
@@ -58,7 +58,11 @@ func (ch ClaimPending) plan(_ context.Context, c *Client) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pendingPlan(ch.Group, ch.IDs, Step{Action: "claim", To: ch.Member}, false, ch.Loose, func(ctx context.Context, ids []MessageID) (int, error) {
+	is := "pending"
+	if ch.MinIdle > 0 {
+		is += ", or not for that long"
+	}
+	return pendingPlan(ch.Group, ch.IDs, Step{Action: "claim", To: ch.Member}, is, false, ch.Loose, func(ctx context.Context, ids []MessageID) (int, error) {
 		return d.ClaimPending(ctx, ch.Group, ch.Member, ch.MinIdle, ids)
 	}), nil
 }
@@ -67,8 +71,9 @@ func (ch ClaimPending) plan(_ context.Context, c *Client) (*Plan, error) {
 const listed = 20
 
 // pendingPlan does something to messages, a page of a shard at a time. A step is
-// one message, or where there are many all of a shard.
-func pendingPlan(group string, ids []MessageID, like Step, destructive, loose bool, do func(context.Context, []MessageID) (int, error)) *Plan {
+// one message, or where there are many all of a shard. Is says in words what those
+// are not to which nothing was done.
+func pendingPlan(group string, ids []MessageID, like Step, is string, destructive, loose bool, do func(context.Context, []MessageID) (int, error)) *Plan {
 	ids = slices.Clone(ids)
 	slices.SortFunc(ids, func(a, b MessageID) int {
 		if a.Shard != b.Shard {
@@ -117,10 +122,13 @@ func pendingPlan(group string, ids []MessageID, like Step, destructive, loose bo
 				return nil
 			}
 			if !loose {
-				return driver.Errorf(ss.ErrNotFound, "", "%d of %d messages were not pending, or not for long enough", missing, len(parts[i]))
+				if len(parts[i]) == 1 {
+					return driver.Errorf(ss.ErrNotFound, "", "it is not %s", is)
+				}
+				return driver.Errorf(ss.ErrNotFound, "", "%d of %d messages are not %s", missing, len(parts[i]), is)
 			}
 			p.Steps[i].Messages = int64(did)
-			p.Steps[i].Detail = fmt.Sprintf("%d others were not pending any more", missing)
+			p.Steps[i].Detail = fmt.Sprintf("%d others are not %s", missing, is)
 			return nil
 		})
 	}

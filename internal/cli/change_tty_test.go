@@ -45,13 +45,6 @@ func groupAt(t *testing.T, dir string) string {
 	return cells[3]
 }
 
-func mustDo(t *testing.T, dir string, args ...string) {
-	t.Helper()
-	if code, _, errs := sea(t, dir, "1\n2\n3\n", append([]string{"streamer"}, args...)...); code != 0 {
-		t.Fatalf("%v: %d %s", args, code, errs)
-	}
-}
-
 // The plan is shown and asked for on the terminal, which is not standard input.
 func TestAskedOnTerminal(t *testing.T) {
 	for _, c := range []struct {

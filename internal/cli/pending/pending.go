@@ -86,7 +86,7 @@ func missing(err error) error {
 		return err
 	}
 	c := *e
-	c.Hint = "pending ls lists what is pending"
+	c.Hint = "check the names and --broker; pending ls lists what is pending"
 	return &c
 }
 
