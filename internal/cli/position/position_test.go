@@ -1,6 +1,7 @@
 package position
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -154,4 +155,45 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q is nothing", s)
 		}
 	})
+}
+
+func TestWithin(t *testing.T) {
+	numbers := map[ss.Shard]ss.Bound{{Stream: "s", Index: 1}: {First: ss.SeqOf(5), Next: ss.SeqOf(20)}, {Stream: "s"}: {Next: ss.SeqOf(10)}}
+	ids := map[ss.Shard]ss.Bound{{Stream: "s"}: {First: ss.Seq{Hi: 1000}, Next: ss.Seq{Hi: 3000, Lo: 1}}}
+	for _, test := range []struct {
+		text   string
+		bounds map[ss.Shard]ss.Bound
+		want   string // "" is an error
+	}{
+		{"7", numbers, "[s[0] 7] [s[1] 7] "},
+		{"0", numbers, "[s[0] 0] [s[1] 5] "},
+		{"99", numbers, "[s[0] 10] [s[1] 20] "},
+		{"-3", numbers, "[s[0] 7] [s[1] 17] "},
+		{"+3", numbers, "[s[0] 3] [s[1] 8] "},
+		{"1=end", numbers, "[s[1] 20] "},
+		{"0=2,1=-1", numbers, "[s[0] 2] [s[1] 19] "},
+		{"2=1", numbers, ""},
+		{"2000", ids, "[s[0] 2000-0] "},
+		{"2000-7", ids, "[s[0] 2000-7] "},
+		{"9000", ids, "[s[0] 3000-1] "},
+		{"-3", ids, ""},
+	} {
+		spec, err := Parse(test.text, time.Now())
+		if err != nil || !spec.Numeric() {
+			t.Fatal(test.text, err)
+		}
+		at, err := spec.Within(test.bounds)
+		got := ""
+		for _, p := range at {
+			got += fmt.Sprintf("[%v %v] ", p.Shard, p.Next)
+		}
+		if got != test.want || (err != nil) != (test.want == "") {
+			t.Errorf("%s: %s, %v, want %s", test.text, got, err, test.want)
+		}
+	}
+	for _, text := range []string{"start", "end", "-1h", "@2026-01-01"} {
+		if spec, err := Parse(text, time.Now()); err != nil || spec.Numeric() || spec.Shards() != nil {
+			t.Errorf("%s is numeric: %v", text, err)
+		}
+	}
 }
