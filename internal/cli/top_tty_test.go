@@ -40,10 +40,15 @@ func (s *screen) modes(t *testing.T) unix.Termios {
 	return *m
 }
 
-// topOn runs top in a session of its own whose terminal the screen is.
+// topOn runs top on a screen.
 func topOn(t *testing.T, s *screen, dir string, env ...string) *exec.Cmd {
 	t.Helper()
-	cmd := command(t.Context(), dir, "streamer", "top", "--interval", "100ms")
+	return on(t, s, command(t.Context(), dir, "streamer", "top", "--interval", "100ms"), env...)
+}
+
+// on starts a command in a session of its own whose terminal the screen is.
+func on(t *testing.T, s *screen, cmd *exec.Cmd, env ...string) *exec.Cmd {
+	t.Helper()
 	cmd.Env = append(cmd.Environ(), "TERM=xterm")
 	cmd.Env = append(cmd.Env, env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.tty, s.tty, s.tty
@@ -92,9 +97,7 @@ func TestTopOnTerminal(t *testing.T) {
 	press := func(keys, want string) {
 		t.Helper()
 		n := len(s.shown())
-		if _, err := s.master.WriteString(keys); err != nil {
-			t.Fatal(err)
-		}
+		s.typed(t, keys)
 		s.await(t, n, want)
 	}
 	press("n", "by name")
@@ -113,9 +116,7 @@ func TestTopOnTerminal(t *testing.T) {
 	press("\x1a", leaveScreen)
 	s.await(t, n, enterScreen)
 
-	if _, err := s.master.WriteString("q"); err != nil {
-		t.Fatal(err)
-	}
+	s.typed(t, "q")
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("q: %v", err)
 	}
@@ -154,7 +155,7 @@ func TestTopPlain(t *testing.T) {
 	s := newScreen(t)
 	cmd := topOn(t, s, dir, "NO_COLOR=1")
 	s.await(t, 0, "2 streams")
-	_, _ = s.master.WriteString("q")
+	s.typed(t, "q")
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
 	}
@@ -173,6 +174,28 @@ func TestTopPlain(t *testing.T) {
 		t.Error(err)
 	}
 	if got := s.text(); strings.Contains(got, "\x1b") || !strings.Contains(got, "STREAM") {
+		t.Errorf("the screen got %q", got)
+	}
+}
+
+func TestLagIsWatchedOnTerminal(t *testing.T) {
+	dir := twoStreams(t)
+	if code, _, errs := sea(t, dir, "", "streamer", "consume", "alpha", "--from", "start", "-n", "1", "-g", "workers"); code != 0 {
+		t.Fatalf("consume: %d %s", code, errs)
+	}
+	s := newScreen(t)
+	before := s.modes(t)
+	cmd := on(t, s, command(t.Context(), dir, "streamer", "lag", "--watch", "--interval", "100ms", "--max", "1"))
+	s.await(t, 0, "→ steady")
+	s.await(t, 0, "✗ group workers is 2 messages behind")
+	s.typed(t, "q")
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("over the limit: %v, want code 1", err)
+	}
+	if after := s.modes(t); after != before {
+		t.Errorf("modes %+v, were %+v", after, before)
+	}
+	if got := s.text(); !strings.HasPrefix(got, enterScreen) || !strings.Contains(got, leaveScreen+"sea streamer: group workers") {
 		t.Errorf("the screen got %q", got)
 	}
 }

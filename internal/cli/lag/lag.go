@@ -26,6 +26,7 @@ type options struct {
 	interval time.Duration // between samples; zero takes one, without a trend
 	max      int64         // messages; below zero is none
 	maxAge   time.Duration // below zero is none
+	drawn    bool          // with a small picture of each group's lag
 }
 
 // New is the command, which stands at the top and under group.
@@ -40,7 +41,8 @@ func New(f *factory.Factory) *cobra.Command {
 in time, which is how long ago the first message that the group has not done was
 sent. Two looks, --interval apart, say which way it goes and when the group will
 have caught up if that goes on. With --max or --max-age it ends with 1 when a group
-is further behind, and names the worst one: for cron.`,
+is further behind, and names the worst one: for cron. --watch goes on until it is
+ended, on a terminal with a picture of each lag over the last looks.`,
 		Example: `  sea streamer lag --broker localhost:9092
   sea streamer lag workers -l --watch --broker redis://localhost:6379
   sea streamer lag workers --max-age 30s --interval 0 -q || echo workers are late`,

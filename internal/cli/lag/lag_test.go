@@ -120,3 +120,24 @@ func TestWatcherForgets(t *testing.T) {
 		t.Errorf("recent %v, produced %v", v[kept-1], g[0].Produced)
 	}
 }
+
+// The screen of --watch scrolls, and is never larger than it is.
+func TestPicture(t *testing.T) {
+	was := time.Local
+	time.Local = time.UTC
+	defer func() { time.Local = was }()
+	o := options{watch: true, interval: time.Second, max: 4500, maxAge: -1, Options: listing.Options{Output: "auto"}}
+	lines, from := picture(o, two(t), nil, 99, 100, 5)
+	want := `sea streamer lag  03:04:15  every 1s  q quits
+✗ group guess is ~1,234,567 messages behind, the first of them sent 1h0m ago, on news[0] the most
+GROUP  STATE       BEHIND    AGE  PENDING  TREND         IN    OUT  CATCH_UP  RECENT
+done   stable           0      0        3  → steady     0/s    0/s         0                    ··
+guess  stable  ~1,234,567   1h0m        3                 -      -         -                     █`
+	if got := strings.Join(lines, "\n"); got != want || from != 1 {
+		t.Errorf("from %d:\n%s\nwant\n%s", from, got, want)
+	}
+	lines, from = picture(o, two(t), errors.New("gone\x1b[2J"), -3, 20, 40)
+	if got := lines[3]; from != 0 || len(lines) != 6 || got != "late   stable       " || lines[1] != `✗ gone\x1b[2J` {
+		t.Errorf("from %d, %d lines, %q, %q", from, len(lines), got, lines[1])
+	}
+}

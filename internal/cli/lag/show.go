@@ -129,11 +129,17 @@ func columns(o options) []listing.Column[row] {
 		Raw: func(r row) string { return rate(r.Consumed) }, Human: func(r row) string { return perSecond(r.Consumed) }})
 	add(listing.Column[row]{Name: "catch_up", Right: true,
 		Raw: func(r row) string { return seconds(r.CatchUp) }, Human: func(r row) string { return chart.Time(r.CatchUp) }})
+	if o.drawn {
+		add(listing.Column[row]{Name: "recent", Raw: func(r row) string { return chart.Spark(r.recent(), sparkWidth) }})
+	}
 	if o.each {
 		add(listing.Column[row]{Name: "member", Raw: func(r row) string { return r.shard.Member }})
 	}
 	return cols
 }
+
+// sparkWidth is how many looks a small picture shows.
+const sparkWidth = 20
 
 func word(d admin.Direction) string {
 	if d == admin.Unknown {
