@@ -1,11 +1,6 @@
-//go:build unix && storm
+//go:build unix
 
 package e2e
-
-// Not part of `make test` until it holds: into Kafka two of five runs ended
-// with a stable end that stays behind. Redis and files held in all of them.
-//
-//	cd e2e && go test -tags storm -run SharedRebalances -v .
 
 import (
 	"context"
@@ -30,9 +25,9 @@ import (
 //
 //	SHARED_MESSAGES=5000000 SHARED_MEMBERS=12 SHARED_SHARDS=24 SHARED_KILLS=500 SHARED_PAUSES=200 SHARED_BROKER_KILLS=100 SHARED_RATE=5000 go test -timeout 0 -run SharedRebalances -v .
 func TestSharedRebalances(t *testing.T) {
-	messages := int64(fromEnv(t, "SHARED_MESSAGES", 100_000))
+	messages := int64(fromEnv(t, "SHARED_MESSAGES", 60_000))
 	members, shards := fromEnv(t, "SHARED_MEMBERS", 6), fromEnv(t, "SHARED_SHARDS", 6)
-	kills, pauses, brokerKills := fromEnv(t, "SHARED_KILLS", 12), fromEnv(t, "SHARED_PAUSES", 4), fromEnv(t, "SHARED_BROKER_KILLS", 2)
+	kills, pauses, brokerKills := fromEnv(t, "SHARED_KILLS", 9), fromEnv(t, "SHARED_PAUSES", 3), fromEnv(t, "SHARED_BROKER_KILLS", 2)
 	rate := fromEnv(t, "SHARED_RATE", 3_500)
 	r := newFaultRun(t, ledger.Plan{Writers: 1, Messages: 4 * messages, Shards: shards, Keys: 50 * int64(shards)})
 	k, err := apachekafka.Start(t.Context(), apachekafka.Options{Properties: map[string]string{"group.min.session.timeout.ms": "1000", "group.initial.rebalance.delay.ms": "0",
@@ -135,8 +130,8 @@ func TestSharedRebalances(t *testing.T) {
 	n, hit, paused := ledger.Faults(all...)
 	r.effective("members", n, hit)
 	r.claims.check(len(r.crew.Exits()) == 0, "no member ended by itself: %q", r.crew.Exits())
-	t.Logf("seed %d: %d messages at %d/s to %d members of 3 groups over %d shards; storm of %v: %d kills of members (%d effective), %d pauses of %v, %d kills of Kafka and %d of Redis; %d units, %d times tried again; most memory %.0f MiB; longest without any progress %v",
-		r.seed, books.Begun(), rate, members, shards, storm.Round(time.Second), n, hit, paused, pause, kb.Kills, rb.Kills, units, again, r.crew.Peak(), stall.Round(time.Millisecond))
+	t.Logf("seed %d: %d messages at %d/s to %d members of 3 groups over %d shards; storm of %v: %d kills of members (%d effective), %d pauses of %v, %d kills of Kafka and %d of Redis; %d units, %d times tried again; most memory %.0f MiB; longest without any progress %v; ends of transactions that Kafka left out, written by the members: %d",
+		r.seed, books.Begun(), rate, members, shards, storm.Round(time.Second), n, hit, paused, pause, kb.Kills, rb.Kills, units, again, r.crew.Peak(), stall.Round(time.Millisecond), r.healed())
 	r.claims.end()
 }
 

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -225,6 +226,20 @@ func (r *faultRun) books() *ledger.Books {
 func (r *faultRun) effective(what string, kills, effective int) {
 	r.t.Helper()
 	r.claims.check(effective*10 >= kills*8, "%d of %d kills of %s hit work under way, at least 80 %% are wanted", effective, kills, what)
+}
+
+// healed is how many partitions had a transaction, by the workers' logs, whose
+// end Apache Kafka had left out, and which they ended.
+func (r *faultRun) healed() (n int) {
+	r.t.Helper()
+	logs, err := filepath.Glob(filepath.Join(r.dir, "log-*"))
+	r.must(err)
+	for _, l := range logs {
+		text, err := os.ReadFile(l)
+		r.must(err)
+		n += bytes.Count(text, []byte("whose end a broker had left out"))
+	}
+	return n
 }
 
 func kafkaBroker(k *apachekafka.Cluster) *ledger.Broker {

@@ -54,12 +54,18 @@ type owner struct {
 	claimed  bool       // both ids; under claiming
 	marked   bool       // the owner's record is written; under claiming
 
-	mu     sync.Mutex
-	at     map[driver.Shard]driver.Seq // what was claimed, and where it stands
-	open   *unit
-	nunits uint64
-	pause  pause
-	dead   error // after an error that left open what became of a unit
+	life    context.Context // ends with Close
+	stop    context.CancelFunc
+	streams sync.Map      // that were written to, see seal.go
+	kept    chan struct{} // closed at the end of keep; nil where it was not begun
+
+	mu      sync.Mutex
+	at      map[driver.Shard]driver.Seq // what was claimed, and where it stands
+	open    *unit
+	nunits  uint64
+	pause   pause
+	sealing *sealing // of the last unit
+	dead    error    // after an error that left open what became of a unit
 }
 
 func (c *client) newOwner(ctx context.Context, oc driver.OwnerConfig) (*owner, error) {
@@ -78,14 +84,17 @@ func (c *client) newOwner(ctx context.Context, oc driver.OwnerConfig) (*owner, e
 	c.warnTransactions(version)
 	host, _ := os.Hostname()
 	o := &owner{c: c, name: oc.Name, me: rand.Text(), who: fmt.Sprintf("process %d on %s", os.Getpid(), host), log: positionShard(oc.Name), at: map[driver.Shard]driver.Seq{}, pause: newPause()}
+	o.life, o.stop = context.WithCancel(c.life)
 	id := oc.Name
 	if o.shared = oc.Shared; o.shared {
 		id += "+" + o.me
 	}
 	if o.units, err = c.transactional(id, version); err != nil {
+		o.stop()
 		return nil, err
 	}
 	if o.claims, err = c.transactional(id+"+claims", version); err != nil {
+		o.stop()
 		_ = o.units.Close(ctx)
 		return nil, err
 	}
@@ -144,12 +153,15 @@ func (o *owner) takeOver(ctx context.Context) error {
 				}
 			}
 		}
+		if err := o.units.sealed(ctx, o.notes(ctx)); err != nil {
+			return err
+		}
 		o.claimed = true
 	}
 	// Then the record that tells a fenced owner by whom, so that it soon knows.
 	if !o.marked {
 		v := positionValue{Owner: o.me, Who: o.who}
-		if err := o.claims.run(ctx, []*kgo.Record{o.record(ownerKey(o.name), v)}, nil); err != nil {
+		if err := o.claims.run(ctx, []driver.Shard{o.log}, []*kgo.Record{o.record(ownerKey(o.name), v)}, nil); err != nil {
 			return o.claimFailed(ctx, err)
 		}
 		o.marked = true
@@ -204,7 +216,7 @@ func (o *owner) start(ctx context.Context, fresh []driver.Position) error {
 		v := positionValue{Owner: o.me, Next: p.Next}
 		recs = append(recs, o.record(atKey(o.name, p.Shard), v), o.record(hasKey(o.name, p.Shard), v))
 	}
-	return o.claims.run(ctx, recs, func(ctx context.Context) error {
+	return o.claims.run(ctx, o.notes(ctx), recs, func(ctx context.Context) error {
 		if o.group == nil {
 			return nil
 		}
@@ -286,6 +298,9 @@ func (o *owner) kill(err error) {
 	}
 }
 
+// closing bounds how long Close waits for a broker to mark the end of a unit.
+const closing = 5 * time.Second
+
 // Close aborts the open unit. Where that fails, or ctx does not leave time for
 // it, the next owner does it, or the broker after the transaction's time-out.
 func (o *owner) Close(ctx context.Context) error {
@@ -296,8 +311,15 @@ func (o *owner) Close(ctx context.Context) error {
 		o.dead = errors.New("closed")
 	}
 	o.mu.Unlock()
-	if u != nil && dead == nil {
-		_ = o.units.abort(ctx)
+	if u != nil && dead == nil && o.units.abort(ctx) == nil {
+		o.sealLater(u.written())
+	}
+	within, enough := context.WithTimeout(ctx, closing)
+	_ = o.lastSealed(within)
+	enough()
+	o.stop()
+	if o.kept != nil {
+		<-o.kept
 	}
 	// What is in flight has nobody to wait for it.
 	now, cancel := context.WithCancel(ctx)

@@ -99,6 +99,13 @@
 // A claim reads that partition to its end and so waits for other names'
 // transactions there, at most their TransactionTimeout.
 //
+// Apache Kafka 4.3.1 may leave out the end of a transaction (KAFKA-20734). An
+// owner asks for that after each unit (DescribeProducers, which needs Read on
+// the streams written) and writes the end that is missing (WriteTxnMarkers,
+// which needs Alter on the cluster) as the coordinator's log in
+// __transaction_state says, which it has to be allowed to read. See
+// docs/decisions/0010-hanging-transactions.md.
+//
 // Below the cluster feature transaction.version 2 (Apache Kafka 4.0, KIP-890)
 // all this is weaker: a request to end a transaction that was delayed in the
 // network may end a later one. A warning says so when an owner is opened. What

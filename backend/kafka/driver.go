@@ -136,6 +136,7 @@ type client struct {
 	warned  sync.Once   // see warnTransactions
 	reached atomic.Bool // see reach
 	offsets atomic.Bool // see groupless
+	blind   sync.Once   // see seen
 }
 
 // options are what all clients have in common. Every limit of franz-go that

@@ -31,8 +31,9 @@ type group struct {
 	opened chan struct{} // closed when cl is set
 	cl     *kgo.Client   // the member's, where owners share; else nil
 
-	mu  sync.Mutex
-	ids map[string][16]byte // of the streams; zero where the cluster has none
+	mu      sync.Mutex
+	ids     map[string][16]byte // of the streams; zero where the cluster has none
+	offsets int                 // shards of offsetsTopic; zero is not known yet
 }
 
 func newGroup(c *client, name string) *group {
@@ -76,6 +77,24 @@ func (g *group) id(stream string) [16]byte {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.ids[stream]
+}
+
+// shard is where the broker keeps the group's offsets, if that is to be known.
+func (g *group) shard(ctx context.Context) (driver.Shard, bool) {
+	g.mu.Lock()
+	n := g.offsets
+	g.mu.Unlock()
+	if n == 0 {
+		ts, err := topics(ctx, g.c, g.c.cl, false, offsetsTopic)
+		if err != nil {
+			return driver.Shard{}, false
+		}
+		n = len(ts[offsetsTopic].partitions)
+		g.mu.Lock()
+		g.offsets = n
+		g.mu.Unlock()
+	}
+	return driver.Shard{Stream: offsetsTopic, Index: hashed(g.name, n)}, true
 }
 
 // commit adds positions to the transaction that t has open.

@@ -63,6 +63,8 @@ func (p *pairedOwner) Consumer(ctx context.Context, cc driver.ConsumerConfig) (d
 	if m, ok := c.(*member); ok {
 		p.group.cl = m.cl
 		close(p.group.opened) // claims wait for it
+		p.kept = make(chan struct{})
+		go p.keep()
 	}
 	return c, err
 }

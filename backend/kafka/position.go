@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -139,7 +140,8 @@ func (st *standing) listed(s driver.Shard) (positionValue, bool) {
 // scan calls f for all committed records of a shard, up to the end that it has
 // now. The end is the high watermark, never the stable end: while another job's
 // transaction is open that is below what this one has committed. So scan waits
-// for the transactions that are open, at most their time-out.
+// for the transactions that are open, at most their time-out, and heals those
+// that hang.
 func (c *client) scan(ctx context.Context, s driver.Shard, f func(*kgo.Record)) error {
 	ends, err := retried(ctx, func() (map[driver.Shard]int64, error) {
 		return listOffsets(ctx, c, c.cl, driver.Uncommitted, each([]driver.Shard{s}, atEnd))
@@ -154,14 +156,27 @@ func (c *client) scan(ctx context.Context, s driver.Shard, f func(*kgo.Record)) 
 		return err
 	}
 	end := ends[s]
+	moved := time.Now()
 	for at := first[s]; at < end; {
+		was := at
 		at, err = retried(ctx, func() (int64, error) { return c.scanOnce(ctx, s, at, f) })
+		if err == nil && at == was && time.Since(moved) > pinned {
+			err = c.unpin(ctx, s)
+			moved = time.Now()
+		}
 		if err != nil {
 			return err
+		}
+		if at != was {
+			moved = time.Now()
 		}
 	}
 	return nil
 }
+
+// pinned is how long a scan waits at one place before it looks whether a
+// transaction hangs there. Those that are under way are left alone.
+const pinned = 500 * time.Millisecond
 
 // retried calls f again while it fails for a while.
 func retried[T any](ctx context.Context, f func() (T, error)) (T, error) {

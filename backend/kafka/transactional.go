@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -86,11 +85,7 @@ func (c *client) warnTransactions(version int16) {
 }
 
 func (c *client) warnOld(version int16) {
-	log := c.o.Logger
-	if log == nil {
-		log = slog.Default()
-	}
-	log.Warn("exactly once is weaker on this cluster: a request that arrives late may commit or abort the transaction after its own; raise the feature transaction.version to 2 (Apache Kafka 4.0 and later)",
+	c.logger().Warn("exactly once is weaker on this cluster: a request that arrives late may commit or abort the transaction after its own; raise the feature transaction.version to 2 (Apache Kafka 4.0 and later)",
 		"cluster", c.nodes(), "transaction.version", version)
 }
 
@@ -150,8 +145,11 @@ func (t *transactional) abort(ctx context.Context) error {
 }
 
 // run is a whole transaction of a few records and, where more is not nil, of
-// what that adds.
-func (t *transactional) run(ctx context.Context, recs []*kgo.Record, more func(context.Context) error) error {
+// what that adds; in shards in all, where its end is marked when it returns.
+func (t *transactional) run(ctx context.Context, shards []driver.Shard, recs []*kgo.Record, more func(context.Context) error) error {
+	if err := t.sealed(ctx, shards); err != nil {
+		return err
+	}
 	if err := t.begin(ctx); err != nil {
 		return err
 	}
@@ -169,8 +167,9 @@ func (t *transactional) run(ctx context.Context, recs []*kgo.Record, more func(c
 		if err := t.abort(ctx); err != nil && !isFence(failed) {
 			return err
 		}
+		return failed
 	}
-	return failed
+	return t.sealed(ctx, shards)
 }
 
 // isFence reports whether the broker refused the session: a later one of the

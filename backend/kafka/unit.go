@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,18 +18,21 @@ import (
 
 // unit is one transaction of an owner.
 type unit struct {
-	o     *owner
-	n     uint64                      // counted by the owner
-	done  func(driver.Receipt, error) // u.settled, bound once: no closure for each record
-	begun atomic.Bool                 // the pause before the first record is over
-	first sync.Mutex                  // held while it is waited for
-	ended atomic.Bool                 // Commit or Abort was called; set under the owner's mu
+	o      *owner
+	n      uint64                      // counted by the owner
+	done   func(driver.Receipt, error) // u.settled, bound once: no closure for each record
+	begun  atomic.Bool                 // the pause before the first record is over
+	first  sync.Mutex                  // held while it is waited for
+	ended  atomic.Bool                 // Commit or Abort was called; set under the owner's mu
+	sealed atomic.Pointer[string]      // the stream that was last known to be sealed
 
 	sent    time.Time  // when the first record left
 	mu      sync.Mutex // held by settled, which is called serially, for the others
 	learned bool
 	who     membership // when the moves were checked
 	failed  error      // of the first record that failed
+	wrote   map[driver.Shard]struct{}
+	last    driver.Shard // in wrote; settled's own
 }
 
 // Begin opens a unit.
@@ -41,7 +46,7 @@ func (o *owner) Begin(ctx context.Context) (driver.Tx, error) {
 		return nil, driver.Errorf(driver.ErrInvalid, "", "a unit of %q is open: there is one at a time", o.name)
 	}
 	o.nunits++
-	u := &unit{o: o, n: o.nunits}
+	u := &unit{o: o, n: o.nunits, wrote: map[driver.Shard]struct{}{}}
 	u.done = u.settled
 	o.open = u
 	o.mu.Unlock()
@@ -70,33 +75,54 @@ func (u *unit) Produce(ctx context.Context, rec driver.Record) error {
 
 func (u *unit) produce(ctx context.Context, rec driver.Record) error {
 	if !u.begun.Load() {
-		u.await(ctx)
+		if err := u.await(ctx); err != nil {
+			return err
+		}
+	}
+	if s := u.sealed.Load(); s == nil || *s != rec.Stream {
+		stream := rec.Stream // rec itself stays on the stack
+		if err := u.o.streamSealed(ctx, stream); err != nil {
+			return err
+		}
+		u.sealed.Store(&stream)
 	}
 	return u.o.units.Produce(ctx, rec, u.done)
 }
 
-// await waits before the unit's first record, see pause.
-func (u *unit) await(ctx context.Context) {
+// await waits before the unit's first record, see pause and seal.go.
+func (u *unit) await(ctx context.Context) error {
 	u.first.Lock()
 	defer u.first.Unlock()
 	if u.begun.Load() {
-		return
+		return nil
 	}
 	u.o.mu.Lock()
 	due := u.o.pause.due()
 	u.o.mu.Unlock()
 	pausing(ctx, time.Until(due))
+	if err := u.o.lastSealed(ctx); err != nil {
+		return err
+	}
 	u.mu.Lock()
 	u.sent = time.Now()
 	u.mu.Unlock()
 	u.begun.Store(true)
+	return nil
 }
 
 // settled is called for each record. It keeps the first failure: franz-go would
 // commit what succeeded.
-func (u *unit) settled(_ driver.Receipt, err error) {
+func (u *unit) settled(r driver.Receipt, err error) {
+	if err == nil && r.Shard != u.last {
+		u.last = r.Shard
+		u.writes(r.Shard)
+	}
 	if u.learned && err == nil {
 		return // learned is read and written by this goroutine alone
+	}
+	var e *driver.Error
+	if errors.As(err, &e) && e.Shard.Stream != "" {
+		u.writes(e.Shard) // it may be there all the same
 	}
 	u.mu.Lock()
 	if u.failed == nil {
@@ -110,6 +136,20 @@ func (u *unit) settled(_ driver.Receipt, err error) {
 		u.o.pause.learn(time.Since(sent))
 		u.o.mu.Unlock()
 	}
+}
+
+// writes takes note of where the unit has something.
+func (u *unit) writes(s driver.Shard) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.wrote[s] = struct{}{}
+}
+
+// written is where the unit has something.
+func (u *unit) written() []driver.Shard {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Collect(maps.Keys(u.wrote))
 }
 
 func (u *unit) failure() error {
@@ -142,7 +182,7 @@ func (u *unit) Commit(ctx context.Context, moves []driver.Move) error {
 	ctx, cancel := context.WithTimeout(ctx, o.c.o.DeliveryTimeout)
 	defer cancel()
 	if err := u.check(moves); err != nil {
-		if aborted := o.units.abort(ctx); aborted != nil {
+		if aborted := u.abort(ctx); aborted != nil {
 			o.kill(aborted)
 		}
 		return err
@@ -160,6 +200,7 @@ func (u *unit) Commit(ctx context.Context, moves []driver.Move) error {
 	if err := o.units.end(ctx, kgo.TryCommit); err != nil {
 		return u.uncommitted(ctx, err)
 	}
+	defer o.sealLater(u.written())
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.pause.ended = time.Now()
@@ -219,6 +260,9 @@ func (u *unit) fill(ctx context.Context, moves []driver.Move) error {
 			return err
 		}
 	}
+	if s, ok := o.group.shard(ctx); ok {
+		u.writes(s)
+	}
 	return o.group.commit(ctx, o.units, u.who, at)
 }
 
@@ -235,7 +279,7 @@ func (u *unit) undone(ctx context.Context, failed error) error {
 		o.kill(failed)
 		return o.fenced(ctx, failed)
 	}
-	if err := o.units.abort(ctx); err != nil {
+	if err := u.abort(ctx); err != nil {
 		o.kill(err)
 		if isFence(err) {
 			return o.fenced(ctx, err)
@@ -298,7 +342,7 @@ func (u *unit) Abort(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.o.c.o.DeliveryTimeout)
 	defer cancel()
-	if err := u.o.units.abort(ctx); err != nil {
+	if err := u.abort(ctx); err != nil {
 		u.o.kill(err)
 		if isFence(err) {
 			return u.o.fenced(ctx, err)
@@ -307,4 +351,13 @@ func (u *unit) Abort(ctx context.Context) error {
 		return &driver.Error{Op: "abort", Kind: driver.ErrUnknown, Err: text}
 	}
 	return nil
+}
+
+// abort ends the transaction without a trace.
+func (u *unit) abort(ctx context.Context) error {
+	err := u.o.units.abort(ctx)
+	if err == nil {
+		u.o.sealLater(u.written())
+	}
+	return err
 }
