@@ -339,6 +339,55 @@ func adminLookups(t *testing.T, a *administration, name string, start time.Time)
 	wants(t, "trimming nothing", err, driver.ErrNotFound)
 }
 
+// Batches that do not fit into what is asked for of many shards, and aborted
+// ones before the first message that counts, are found all the same.
+func TestKafkaAdminTimesOfLargeBatches(t *testing.T) {
+	c := apachekafka.ForTest(t)
+	d := kafkaDriver(t, c.Brokers(), "", kafka.Options{})
+	t.Cleanup(func() { _ = d.Close(context.Background()) })
+	a := d.(driver.StreamAdmin)
+	const name, shards = "admin-large", 6
+	if err := a.CreateStream(t.Context(), driver.StreamSpec{Name: name, Shards: shards}); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now().Add(-time.Hour).Truncate(time.Second)
+	large := kgo.ProducerBatchCompression(kgo.NoCompression())
+	tx := producing(t, c, large, kgo.TransactionalID("admin-large"))
+	send := func(cl *kgo.Client, shard int32, at time.Time) {
+		for range 3 {
+			if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: name, Partition: shard, Value: make([]byte, 300_000), Timestamp: at}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := tx.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range int32(shards) {
+		send(tx, i, start)
+	}
+	if err := tx.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+		t.Fatal(err)
+	}
+	plain := producing(t, c, large)
+	var at []driver.Position
+	var want []time.Time
+	for i := range int32(shards) {
+		when := start.Add(time.Duration(i+1) * time.Minute)
+		if i != 3 { // which has aborted messages only
+			send(plain, i, when)
+		} else {
+			when = time.Time{}
+		}
+		at = append(at, driver.Position{Shard: driver.Shard{Stream: name, Index: i}})
+		want = append(want, when)
+	}
+	got, err := a.Times(t.Context(), at)
+	if err != nil || !slices.EqualFunc(got, want, time.Time.Equal) {
+		t.Errorf("times %v, %v, want %v", got, err, want)
+	}
+}
+
 func TestKafkaAdminGroups(t *testing.T) {
 	a := administer(t, apachekafka.ForTest(t))
 	for _, s := range []string{"admin-g1", "admin-g2"} {

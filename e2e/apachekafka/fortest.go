@@ -14,10 +14,11 @@ var shared struct {
 	main    bool
 	cluster *Cluster
 	err     error
+	tools   *Tools
 }
 
-// Main runs a test binary's tests and then stops the broker that [ForTest]
-// started, if it did. It returns the exit code:
+// Main runs a test binary's tests and then stops what [ForTest] and
+// [ToolsForTest] started, if they did. It returns the exit code:
 //
 //	func TestMain(m *testing.M) { os.Exit(apachekafka.Main(m)) }
 func Main(m *testing.M) int {
@@ -29,6 +30,9 @@ func Main(m *testing.M) int {
 	defer shared.Unlock()
 	if shared.cluster != nil {
 		shared.cluster.Stop()
+	}
+	if shared.tools != nil {
+		shared.tools.stop()
 	}
 	return code
 }

@@ -9,12 +9,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
-
-	"os"
 
 	"github.com/seastreamer/seastreamer/internal/testserver"
 )
@@ -30,38 +29,63 @@ type Tools struct {
 	in  io.WriteCloser
 	out io.Reader
 	log *bytes.Buffer
+	dir string // of the source
 	p   testserver.Process
 }
 
-// ToolsForTest starts them; they end with the test.
+// ToolsForTest returns those that all tests of a binary share; the first call
+// starts them, and [Main] ends them.
 func ToolsForTest(t testing.TB) *Tools {
 	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if !shared.main {
+		t.Fatal("apachekafka.ToolsForTest: this test binary's TestMain must be: os.Exit(apachekafka.Main(m))")
+	}
+	if shared.tools == nil {
+		k, err := startTools()
+		if err != nil {
+			t.Fatalf("apachekafka: start Kafka's tools: %v", err)
+		}
+		shared.tools = k
+	}
+	return shared.tools
+}
+
+func startTools() (*Tools, error) {
 	jars, err := Jars(context.Background())
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	source := filepath.Join(t.TempDir(), "Tools.java")
-	if err := os.WriteFile(source, toolsSource, 0o600); err != nil {
-		t.Fatal(err)
+	k := &Tools{log: &bytes.Buffer{}}
+	if k.dir, err = os.MkdirTemp("", "sea-kafka-tools-"); err != nil {
+		return nil, err
 	}
+	source := filepath.Join(k.dir, "Tools.java")
+	err = os.WriteFile(source, toolsSource, 0o600)
 	cmd := exec.Command(java(), "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 		"-Dorg.apache.logging.log4j.level=ERROR", "-cp", jars+"/*", source)
-	k := &Tools{log: &bytes.Buffer{}}
-	if k.in, err = cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	if k.out, err = cmd.StdoutPipe(); err != nil {
-		t.Fatal(err)
-	}
 	cmd.Stderr = k.log
-	if err := k.p.Start(cmd); err != nil {
-		t.Fatal(err)
+	if err == nil {
+		k.in, err = cmd.StdinPipe()
 	}
-	t.Cleanup(func() {
-		_ = k.in.Close() // ends it
-		k.p.Kill()
-	})
-	return k
+	if err == nil {
+		k.out, err = cmd.StdoutPipe()
+	}
+	if err == nil {
+		err = k.p.Start(cmd)
+	}
+	if err != nil {
+		_ = os.RemoveAll(k.dir)
+		return nil, err
+	}
+	return k, nil
+}
+
+func (k *Tools) stop() {
+	_ = k.in.Close() // ends it
+	k.p.Kill()
+	_ = os.RemoveAll(k.dir)
 }
 
 // Run runs the main method of a class, such as
