@@ -23,7 +23,7 @@ import (
 
 const (
 	runBytes  = 64 << 10 // that are read of a piece from one side, about
-	runMost   = 500      // entries from one side of a first piece
+	runMost   = 512      // entries from one side of a first piece
 	runsRound = 32_000   // entries of all first pieces
 	cutRounds = 5        // in which pieces are cut
 	cutMost   = 160      // pieces that a stream is cut into more

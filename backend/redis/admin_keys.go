@@ -2,9 +2,12 @@ package redis
 
 import (
 	"context"
+	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -259,33 +262,106 @@ func (c *client) eachPage(ctx context.Context, rc rueidis.Client, f func(keys []
 }
 
 // masters are the nodes that take writes, by address, and the first error of
-// those that could not be asked. Where a user may not ask for the role every
-// node counts: a replica has the same keys.
+// those that could not be asked.
 func (c *client) masters(ctx context.Context, rc rueidis.Client) (masters []rueidis.Client, failed error) {
-	nodes := rc.Nodes()
-	if len(nodes) == 0 {
-		return nil, driver.Errorf(driver.ErrUnavailable, "", "%s: no node can be asked", c.where())
+	if rc.Mode() != rueidis.ClientModeCluster {
+		for _, node := range rc.Nodes() {
+			masters = append(masters, node)
+		}
+		if len(masters) == 0 {
+			failed = driver.Errorf(driver.ErrUnavailable, "", "%s: no node can be asked", c.where())
+		}
+		return masters, failed
 	}
-	addrs := make([]string, 0, len(nodes))
-	for addr := range nodes {
-		addrs = append(addrs, addr)
-	}
-	slices.Sort(addrs)
-	for _, addr := range addrs {
-		is := true
-		if rc.Mode() == rueidis.ClientModeCluster {
-			var err error
-			is, err = c.isMaster(ctx, nodes[addr])
-			if r, ok := answer(err); ok && (code(r) == "NOPERM" || code(r) == "ERR") {
-				is, err = true, nil
+	// Not those that rueidis knows: it hears of another master only when it is
+	// sent there, and all that this one has would be missing from a list. Right
+	// after a fail-over nodes may still name the old one, which says itself that
+	// it is none.
+	for try := 0; ; try++ {
+		slots, err := c.clusterSlots(ctx, rc)
+		if err != nil {
+			return nil, err
+		}
+		masters, failed = masters[:0], nil
+		stale := false
+		for _, addr := range slices.Sorted(maps.Keys(slots)) {
+			_, node, err := c.node(ctx, rc, keyOfSlot(slots[addr]), addr)
+			var is bool
+			if err != nil {
+				stale = true // rueidis learns of it in a moment, by having been sent there
+			} else {
+				is, err = c.isMaster(ctx, node)
+				if r, ok := answer(err); ok && code(r) == "NOPERM" {
+					is, err = true, nil // it may not be asked
+				}
 			}
-			if err != nil && failed == nil {
-				failed = err
+			switch {
+			case err != nil && failed == nil:
+				failed = c.failure("", driver.Shard{}, err)
+			case err == nil && !is:
+				stale = true
+			case err == nil:
+				masters = append(masters, node)
 			}
 		}
-		if is {
-			masters = append(masters, nodes[addr])
+		if !stale {
+			return masters, failed
+		}
+		if try == 60 || !sleep(ctx, 50*time.Millisecond) {
+			if failed == nil {
+				failed = driver.Errorf(driver.ErrUnavailable, "", "%s: the nodes do not agree on who is a master: a fail-over may be under way", c.where())
+			}
+			return masters, failed
 		}
 	}
-	return masters, failed
+}
+
+// clusterSlots are the masters' addresses, with a slot of each.
+func (c *client) clusterSlots(ctx context.Context, rc rueidis.Client) (map[string]uint16, error) {
+	failed := error(driver.Errorf(driver.ErrUnavailable, "", "%s: no node can be asked", c.where()))
+	for asked, node := range rc.Nodes() {
+		answers, err := c.ask(ctx, node, node.B().ClusterSlots().Build())
+		var ranges []rueidis.RedisMessage
+		if err == nil {
+			ranges, err = answers[0].ToArray()
+		}
+		if err != nil {
+			failed = c.failure("", driver.Shard{}, err)
+			continue
+		}
+		slots := map[string]uint16{}
+		for _, r := range ranges {
+			f, err := r.ToArray()
+			if err != nil || len(f) < 3 {
+				return nil, errReply
+			}
+			first, err := f[0].AsInt64()
+			at, err2 := f[2].ToArray()
+			if err != nil || err2 != nil || len(at) < 2 {
+				return nil, errReply
+			}
+			host, _ := at[0].ToString()
+			port, err := at[1].AsInt64()
+			if err != nil || first < 0 || first >= 1<<14 {
+				return nil, errReply
+			}
+			if host == "" {
+				host = hostOf(asked)
+			}
+			slots[net.JoinHostPort(host, strconv.FormatInt(port, 10))] = uint16(first)
+		}
+		if len(slots) > 0 {
+			return slots, nil
+		}
+	}
+	return nil, failed
+}
+
+// keyOfSlot is some key in a slot.
+func keyOfSlot(n uint16) string {
+	for i := 0; ; i++ {
+		if k := strconv.Itoa(i); slot(k) == n {
+			return k
+		}
+	}
 }

@@ -180,6 +180,42 @@
 // unit_tag is a part of the keys: another one is another progress, which begins
 // anew. While the slot moves to another node units are aborted, and tried again.
 //
+// # Administration
+//
+// A driver of this package implements all interfaces of administration that
+// package driver has. On one server, behind Sentinel and in a cluster:
+//
+//   - Streams are the keys of type stream of the database, found by SCAN on every
+//     master. What each shard has is exact (XINFO STREAM), its bytes are the
+//     server's estimate (MEMORY USAGE). Redis keeps no settings of a stream:
+//     those that limit it are ErrUnsupported; trim it, or have its producers trim
+//     it. Trim is exact. More shards can be had by a stream that has shards, not
+//     by a bare key.
+//   - Count is exact at the ends of a shard and for what is small, and else an
+//     estimate, see there for its error.
+//   - Groups of one name in several keys are one group. That all keys have to be
+//     looked at takes some two seconds for 100,000. How far a group is behind is
+//     what Redis counts, from 7.0 on. Moving a group leaves what is out at members
+//     where it is. A group is not deleted while it has members, which
+//     connections are named for (client_name/group/member in CLIENT LIST), or
+//     which were heard of within AckTimeout.
+//   - Nodes are masters, replicas and sentinels. In a cluster they go by their
+//     ids, elsewhere by their addresses. Settings are those of CONFIG; they last
+//     as long as the node runs unless CONFIG REWRITE writes them down, and there
+//     is no way back to a default. What Reassign and ElectLeaders do elsewhere is
+//     ErrUnsupported: redis-cli --cluster, CLUSTER FAILOVER and SENTINEL FAILOVER
+//     do it.
+//   - Users and rules are those of the ACL, on every node that has data. A rule is
+//     granted as a selector of its own, from Redis 7.0 on. ACL SAVE or CONFIG
+//     REWRITE write them down.
+//
+// A user who administers streams and groups needs what units need (see below),
+// and SCAN, UNLINK, MEMORY USAGE, CLIENT LIST and, in a cluster and behind
+// Sentinel, ROLE; nodes and the cluster need INFO, CONFIG, CLUSTER NODES, and of
+// sentinels SENTINEL; users and rules ACL. Without CLIENT LIST a member that
+// waits is not seen before Redis 7.2. Where a server, or who rents it out, keeps
+// one of these to himself the rest works, and one line says what does not.
+//
 // # What it needs
 //
 // Redis from 6.2; from 7.0 on gaps have exact bounds. A user of the ACL needs
