@@ -269,7 +269,7 @@ func TestSettings(t *testing.T) {
 	if strings.Join(got, " ") != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	for _, text := range []string{"max-age", "max-age=x", "retention=7d", "compact=perhaps", "max-messages=-4"} {
+	for _, text := range []string{"max-age", "max-age=x", "=7d", "compact=perhaps", "max-messages=-4"} {
 		if err := admin.ParseSetting(&s, text); err == nil {
 			t.Errorf("%s is taken", text)
 		}

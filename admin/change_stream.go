@@ -3,7 +3,9 @@ package admin
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/driver"
@@ -95,6 +97,9 @@ func (ch SetStream) plan(ctx context.Context, c *Client) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := ch.unknown(in); err != nil {
+		return nil, err
+	}
 	was, known := before(in, ch.Settings)
 	from := make(map[string]string)
 	for _, s := range List(was) {
@@ -116,6 +121,16 @@ func (ch SetStream) plan(ctx context.Context, c *Client) (*Plan, error) {
 	}
 	p.apply = once(func(ctx context.Context) error { return d.SetStream(ctx, ch.Stream, ch.Settings) })
 	return p, nil
+}
+
+// unknown refuses names that the backend does not have.
+func (ch SetStream) unknown(in StreamInfo) error {
+	for name := range ch.Native {
+		if len(in.Config) > 0 && !slices.ContainsFunc(in.Config, func(e ConfigEntry) bool { return e.Name == name }) {
+			return driver.Errorf(ss.ErrInvalid, "set "+ch.Stream, "there is no setting %q: known are %s, and the backend's own, which stream info -o wide lists", name, strings.Join(SettingNames(), ", "))
+		}
+	}
+	return nil
 }
 
 // AddShards is the change that gives a stream more shards. It cannot be undone,

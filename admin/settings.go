@@ -59,8 +59,8 @@ func ParseSetting(s *Settings, text string) error {
 		}
 		return nil
 	}
-	if !strings.ContainsAny(name, "._") {
-		return fmt.Errorf("there is no setting %q: known are %s, and the backend's own, such as retention.ms", name, strings.Join(SettingNames(), ", "))
+	if name == "" {
+		return fmt.Errorf("%q is not NAME=VALUE: known are %s, and the backend's own, such as retention.ms", text, strings.Join(SettingNames(), ", "))
 	}
 	if s.Native == nil {
 		s.Native = make(map[string]*string)

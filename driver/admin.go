@@ -47,10 +47,10 @@ type StreamAdmin interface {
 	// has is ErrInvalid.
 	AddShards(ctx context.Context, name string, total int) error
 
-	// Trim removes the messages of each shard below the position given, as
-	// exactly as the backend can: it may keep some of those (a file keeps whole
-	// segments), and never removes others. It returns the first sequence numbers
-	// that are there afterwards. Readers see a gap.
+	// Trim removes the messages of each shard below the position given, as exactly
+	// as the backend can: it may keep some of those, and never removes others. It
+	// returns the first sequence numbers that are there afterwards. Readers see a
+	// gap.
 	Trim(ctx context.Context, before []Position) ([]Position, error)
 
 	// Resolve is where reading from start would begin: one position for each

@@ -232,7 +232,7 @@ var adminCases = []Case{
 	},
 	{
 		Topic: "admin", Name: "trim",
-		Sentence: "it may keep some of those (a file keeps whole segments), and never removes others.",
+		Sentence: "it may keep some of those, and never removes others.",
 		Needs:    needsStreamAdmin,
 		Run: func(t *T) {
 			s := t.Stream(1)

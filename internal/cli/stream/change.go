@@ -247,8 +247,8 @@ func newTrim(f *factory.Factory) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trim STREAM --before POS",
 		Short: "Remove a stream's oldest messages",
-		Long: `Remove the messages of a stream before a position. A backend may keep some of them
-(files keep whole segments), and never removes others; the result says so.`,
+		Long: `Remove the messages of a stream before a position. A backend may keep some of them,
+which the result says, and never removes others.`,
 		Example: `  sea streamer stream trim news --before -7d --dry-run
   sea streamer stream trim news --before 1000 --shard 0 --yes --broker localhost:9092`,
 		RunE: func(cmd *cobra.Command, args []string) error {
