@@ -38,7 +38,7 @@ type NodeInfo struct {
 // (Path is "memory").
 type LogDir struct {
 	Node, Path string
-	Shards     int   // replicas in it
+	Shards     int   // replicas in it; below zero is not known
 	Bytes      int64 // that they take
 	Total      int64 // size of the volume; below zero is not known
 	Free       int64 // free on it; below zero is not known
@@ -79,7 +79,8 @@ type ClusterInfo struct {
 type Problem struct {
 	// What is "leaderless", "under-replicated", "under-min-in-sync",
 	// "offline-replica", "not-preferred", "node-down", "no-quorum",
-	// "slots-uncovered", "failing", "disk-full", "memory-full", "persistence" or
+	// "slots-uncovered", "failing" (the server says itself that something is),
+	// "disk-full", "memory-full", "persistence" or
 	// "transaction-hanging".
 	What   string
 	Item   string // the shard, node or folder

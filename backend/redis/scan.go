@@ -21,7 +21,11 @@ func (c *client) scan(ctx context.Context, rc rueidis.Client, l layout) (layout,
 	before, after := c.o.around(l.stream)
 	pattern := globbed(before) + "[0-9]*" + globbed(after)
 	found := map[int32]bool{}
-	for _, node := range rc.Nodes() {
+	nodes, err := c.masters(ctx, rc)
+	if err != nil {
+		return l, err
+	}
+	for _, node := range nodes {
 		master, err := c.isMaster(ctx, node)
 		if err != nil {
 			return l, err

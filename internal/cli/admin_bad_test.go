@@ -32,7 +32,7 @@ var adminBads = []bad{
 	{"streamer stream create new --shards many", "", 2, `"many"`, "--help lists the flags"},
 	{"streamer stream create new --replicas 0", "", 2, "--replicas 0", "at least one"},
 	{"streamer stream create new --replicas 3", "", 2, "Replicas", "drivers"},
-	{"streamer stream create new --set retention=7d", "", 2, `no setting "retention"`, "max-age"},
+	{"streamer stream create new --set max-ages=7d", "", 2, `no setting "max-ages"`, "retention"},
 	{"streamer stream create new --set max-age=soon", "", 2, "soon", ""},
 	{"streamer stream create new --set max-age", "", 2, "max-age has no value", "max-age=VALUE"},
 	{"streamer stream create new --set compact=true", "", 2, "compact", ""},

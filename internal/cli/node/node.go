@@ -219,7 +219,7 @@ func newSet(f *factory.Factory) *cobra.Command {
 var dirColumns = []listing.Column[admin.LogDir]{
 	{Name: "node", Raw: func(d admin.LogDir) string { return d.Node }},
 	{Name: "path", Raw: func(d admin.LogDir) string { return d.Path }},
-	{Name: "shards", Raw: func(d admin.LogDir) string { return strconv.Itoa(d.Shards) }, Right: true},
+	{Name: "shards", Raw: func(d admin.LogDir) string { return listing.Number(int64(d.Shards)) }, Right: true},
 	{Name: "bytes", Raw: func(d admin.LogDir) string { return listing.Number(d.Bytes) }, Human: func(d admin.LogDir) string { return listing.Bytes(d.Bytes) }, Right: true},
 	{Name: "free", Raw: func(d admin.LogDir) string { return listing.Number(d.Free) }, Human: func(d admin.LogDir) string { return listing.Bytes(d.Free) }, Right: true},
 	{Name: "total", Raw: func(d admin.LogDir) string { return listing.Number(d.Total) }, Human: func(d admin.LogDir) string { return listing.Bytes(d.Total) }, Right: true},
@@ -230,7 +230,7 @@ var dirColumns = []listing.Column[admin.LogDir]{
 type dirDoc struct {
 	Node   string `json:"node"`
 	Path   string `json:"path"`
-	Shards int    `json:"shards"`
+	Shards *int64 `json:"shards,omitempty"`
 	Bytes  *int64 `json:"bytes,omitempty"`
 	Free   *int64 `json:"free,omitempty"`
 	Total  *int64 `json:"total,omitempty"`
@@ -253,7 +253,7 @@ func newLogDirs(f *factory.Factory) *cobra.Command {
 					return err
 				}
 				return listing.Write(f.IO, o, dirColumns, listing.Each(dirs), func(d admin.LogDir) any {
-					return dirDoc{d.Node, d.Path, d.Shards, listing.Known(d.Bytes), listing.Known(d.Free), listing.Known(d.Total), listing.ErrorText(d.Err)}
+					return dirDoc{d.Node, d.Path, listing.Known(int64(d.Shards)), listing.Known(d.Bytes), listing.Known(d.Free), listing.Known(d.Total), listing.ErrorText(d.Err)}
 				})
 			})
 		},
