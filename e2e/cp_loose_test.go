@@ -14,7 +14,7 @@ import (
 // Copies whose progress is a file are killed, again and again, at random
 // instants and while they are in full flight. With at-least nothing is missing
 // and what is repeated is repeated in order; with at-most nothing is repeated
-// and what is left is in order.
+// and what is left is in order. LOOSE_COPIES=all kills both of every pair.
 func TestLooseCopies(t *testing.T) {
 	sea := buildSea(t)
 	k, err := apachekafka.Start(t.Context(), apachekafka.Options{})
@@ -31,8 +31,11 @@ func TestLooseCopies(t *testing.T) {
 	for name, at := range brokers {
 		run(t, dir, "sea streamer produce "+at+"/from-"+name+" want")
 	}
-	for _, pair := range [][2]string{{"kafka", "kafka"}, {"redis", "kafka"}, {"kafka", "redis"}, {"file", "redis"}} {
-		for _, delivery := range []string{"at-least", "at-most"} {
+	for i, pair := range [][2]string{{"kafka", "kafka"}, {"redis", "kafka"}, {"kafka", "redis"}, {"file", "redis"}} {
+		for j, delivery := range []string{"at-least", "at-most"} {
+			if i%2 != j && os.Getenv("LOOSE_COPIES") != "all" {
+				continue // one of each pair, unless there is time
+			}
 			t.Run(pair[0]+" to "+pair[1]+", "+delivery, func(t *testing.T) {
 				for v, s := range map[string]string{"SRC": brokers[pair[0]] + "/from-" + pair[0], "DST": brokers[pair[1]] + "/" + pair[0] + "-" + delivery, "DELIVERY": delivery} {
 					t.Setenv(v, s)

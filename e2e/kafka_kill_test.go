@@ -26,6 +26,7 @@ import (
 // producer sends. What was acknowledged must be in the topic, once and in order;
 // what has an unknown outcome once or not at all, and nothing else.
 func TestKafkaBrokerKilledUnderLoad(t *testing.T) {
+	t.Parallel() // it waits most of the time, with servers of its own
 	c, err := apachekafka.Start(t.Context(), apachekafka.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -188,6 +189,7 @@ func TestKafkaMemberKilledUnderLoad(t *testing.T) {
 		memberOfGroup(t, broker, os.Getenv("KAFKA_MEMBER_LEDGER"))
 		return
 	}
+	t.Parallel() // it waits most of the time
 	c := apachekafka.ForTest(t)
 	admin, stop := kafkaAdmin(t, c)
 	defer stop()
