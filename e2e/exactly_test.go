@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,25 +19,9 @@ import (
 	"github.com/seastreamer/seastreamer/internal/redistest"
 )
 
-// workerProgram builds the worker once, without the race detector, which would
+// workerProgram builds the worker, without the race detector, which would
 // falsify its memory and its speed.
-var workerProgram = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "ledgerworker-")
-	if err != nil {
-		return "", err
-	}
-	workerDir = dir
-	path := filepath.Join(dir, "ledgerworker")
-	cmd := exec.Command("go", "build", "-o", path, "./cmd/ledgerworker")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build ./cmd/ledgerworker: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-// workerDir is where it is, for TestMain to remove.
-var workerDir string
+var workerProgram = program("ledgerworker", ".", "./cmd/ledgerworker")
 
 // A faultRun is what the fault programs on workers have in common.
 type faultRun struct {

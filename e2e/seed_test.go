@@ -110,18 +110,17 @@ func run(t *testing.T, dir, script string) {
 	}
 }
 
-// buildSea builds the command as a user would and returns its path.
+// buildSea builds the command once, as a user would, and returns its path.
 func buildSea(t *testing.T) string {
 	t.Helper()
-	sea := filepath.Join(t.TempDir(), "sea")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", sea, "./cmd/sea")
-	cmd.Dir = ".."
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build ./cmd/sea: %v\n%s", err, out)
+	sea, err := seaProgram()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return sea
 }
+
+var seaProgram = program("sea", "..", "./cmd/sea")
 
 func sameFile(t *testing.T, got, want string) {
 	t.Helper()
