@@ -190,7 +190,9 @@ func (t *Transactor) body(tx *Tx, yield func(*Tx, error) bool) (next bool) {
 	defer func() {
 		if !next { // or it panics
 			tx.close()
-			tx.abort()
+			if err := tx.abort(); err != nil { // the loop that would be told is over
+				t.to.mon.log.Warn("aborting a unit", "transactor", t.cfg.Name, "error", err)
+			}
 		}
 	}()
 	if !yield(tx, nil) {
