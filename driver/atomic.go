@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -118,19 +119,19 @@ type Move struct {
 // into keys, ids and file names of every backend.
 func CheckOwnerName(name string) error {
 	if name == "" {
-		return fmt.Errorf("Name is empty: it is what the progress is kept under")
+		return errors.New("the name is empty: it is what the progress is kept under")
 	}
 	if len(name) > 200 {
-		return fmt.Errorf("Name has %d bytes: at most 200 are allowed", len(name))
+		return fmt.Errorf("the name has %d bytes: at most 200 are allowed", len(name))
 	}
 	if name == "." || name == ".." {
-		return fmt.Errorf("Name %q is reserved", name)
+		return fmt.Errorf("the name %q is reserved", name)
 	}
 	other := strings.IndexFunc(name, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
 	})
 	if other >= 0 {
-		return fmt.Errorf("Name %q: only letters, digits, '.', '_' and '-' are allowed", name)
+		return fmt.Errorf("the name %q: only letters, digits, '.', '_' and '-' are allowed", name)
 	}
 	return nil
 }

@@ -146,7 +146,7 @@ func (o *Options) check(set func(flag string) bool) (err error) {
 	}
 	if set("name") {
 		if err := driver.CheckOwnerName(o.Name); err != nil {
-			return exit.Usagef("use for instance --name nightly", "--name: %v", strings.TrimPrefix(err.Error(), "Name "))
+			return exit.Usagef("use for instance --name nightly", "--name: %v", err)
 		}
 	}
 	if o.follow && (set("report") || o.Output == "json" || o.f.IO.Verbose > 0) {
@@ -177,7 +177,6 @@ func run(parent context.Context, o *Options) error {
 	err = c.run(ctx)
 	switch stopped := ctx.Err() != nil; {
 	case errors.Is(err, errStopped), err != nil && stopped && errors.Is(err, context.Cause(ctx)):
-		err = nil
 		if !o.follow {
 			o.f.IO.Notice("stopped before the end: %s; the same command goes on there", c.summary())
 			return exit.Silent(sig.Code())
