@@ -140,7 +140,7 @@ func (s *session) passed(b *Batch) { s.tx.pass(b) }
 // is nil where nothing has.
 func (s *session) begin(ctx context.Context) (*Tx, error) {
 	for {
-		tx := newTx(s, ctx)
+		tx := newTx(ctx, s)
 		// A shard that leaves from here on waits for the unit, and nothing of
 		// one that left before is taken any more: its window is closed first.
 		s.mu.Lock()

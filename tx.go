@@ -42,7 +42,7 @@ type Tx struct {
 
 var errUnitOver = errors.New("the unit's time is up")
 
-func newTx(s *session, loop context.Context) *Tx {
+func newTx(loop context.Context, s *session) *Tx {
 	tx := &Tx{s: s, loop: loop, resumed: s.t.resumed, over: make(chan struct{})}
 	tx.due, tx.cutShort = context.WithCancelCause(loop)
 	tx.stop = context.AfterFunc(tx.due, func() { s.c.cut.Store(true) })

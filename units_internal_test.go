@@ -23,7 +23,7 @@ func (quietOwner) Release(context.Context, []Shard) error { return nil }
 func TestAUnitIsNotCommittedWithoutAShardThatIsLost(t *testing.T) {
 	sh := Shard{Stream: "s"}
 	s := &session{t: &Transactor{}, c: &Consumer{}, o: quietOwner{}, at: map[Shard]Seq{sh: driver.SeqOf(5)}}
-	tx := newTx(s, t.Context())
+	tx := newTx(t.Context(), s)
 	s.tx = tx
 	tx.parts = []*Batch{{d: holesBatch{}, to: 3, next: driver.SeqOf(8)}}
 	if moves, err := tx.moves(); err != nil || len(moves) != 1 {
@@ -41,7 +41,7 @@ func TestAUnitIsNotCommittedWithoutAShardThatIsLost(t *testing.T) {
 // While nothing but batches without messages comes, a unit keeps the newest of
 // each shard.
 func TestAUnitKeepsOneBatchWithoutMessages(t *testing.T) {
-	tx := newTx(&session{t: &Transactor{}, c: &Consumer{}}, t.Context())
+	tx := newTx(t.Context(), &session{t: &Transactor{}, c: &Consumer{}})
 	a, b := new(window), new(window)
 	for i := range uint64(100) {
 		tx.pass(&Batch{w: a, next: driver.SeqOf(i)})
@@ -58,7 +58,7 @@ func (nowhere) Produce(context.Context, driver.Record) error { return nil }
 
 // Sending in a unit allocates nothing for a record.
 func TestSendInAUnitAllocations(t *testing.T) {
-	tx := newTx(&session{t: &Transactor{}, c: &Consumer{}}, t.Context())
+	tx := newTx(t.Context(), &session{t: &Transactor{}, c: &Consumer{}})
 	tx.d = nowhere{}
 	if n := testing.AllocsPerRun(100, func() {
 		if err := tx.Send(Record{Stream: "s"}); err != nil {

@@ -25,7 +25,7 @@ func TestScale(t *testing.T) {
 	s := newSite(t, Options{})
 	// In memory where there is a place for it: making the files costs far more
 	// than what is measured, which is all from the system's caches anyway.
-	if dir, err := os.MkdirTemp("/dev/shm", "file-scale-"); err == nil {
+	if dir, err := os.MkdirTemp("/dev/shm", "file-scale-"); err == nil { //nolint:usetesting // t.TempDir is on the disk
 		s.dir = dir
 		defer os.RemoveAll(dir)
 	}

@@ -56,8 +56,8 @@ func volume(dir string) (total, free int64, err error) {
 	for {
 		err := unix.Statfs(dir, &st)
 		if !errors.Is(err, unix.EINTR) {
-			size := int64(st.Bsize)
-			return int64(st.Blocks) * size, int64(st.Bavail) * size, os.NewSyscallError("statfs", err) //nolint:unconvert // other types on some systems
+			size := int64(st.Bsize) //nolint:unconvert // fewer bits on some systems
+			return int64(st.Blocks) * size, int64(st.Bavail) * size, os.NewSyscallError("statfs", err)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func (u *unitFile) load(locked bool) (*unitRecord, error) {
 		if _, err := u.f.ReadAt(pair[:], unitsSlots); err != nil {
 			return nil, u.damaged(err)
 		}
-		s, ok, sure := chooseUnitSlot(pair[:])
+		s, _, sure := chooseUnitSlot(pair[:])
 		err := errors.New("a slot cannot be read")
 		if sure {
 			if locked && u.rec != nil && s.gen == u.slot.gen {
@@ -76,6 +76,7 @@ func (u *unitFile) load(locked bool) (*unitRecord, error) {
 				// The power has gone, and nothing had been synced: the slot
 				// was written back before what it points to. The record
 				// before it may be whole.
+				var ok bool
 				at, ok = decodeUnitSlot(pair[(s.gen+1)&1*slotSize:])
 				if ok && at.gen+1 == s.gen {
 					rec, err = u.body(at)

@@ -220,13 +220,14 @@ func (c *client) isOver(ctx context.Context, id string, o opening) (bool, error)
 	if err != nil {
 		return false, c.fail("", "", err)
 	}
-	for _, t := range resp.TransactionStates {
-		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
-			return false, c.fail("", "", err)
-		}
-		return !strings.HasPrefix(t.State, "Prepare") && (t.ProducerID != o.id || t.ProducerEpoch > o.epoch), nil
+	if len(resp.TransactionStates) == 0 { // one was asked for
+		return false, nil
 	}
-	return false, nil
+	t := resp.TransactionStates[0]
+	if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+		return false, c.fail("", "", err)
+	}
+	return !strings.HasPrefix(t.State, "Prepare") && (t.ProducerID != o.id || t.ProducerEpoch > o.epoch), nil
 }
 
 // An ending is what a coordinator has written about the end of a transaction.

@@ -29,12 +29,12 @@ func TestHashed(t *testing.T) {
 // coordinator's log. That of a real one is read in e2e.
 func TestEndOf(t *testing.T) {
 	const (
-		empty    = kmsg.TransactionStateEmpty
-		ongoing  = kmsg.TransactionStateOngoing
-		commits  = kmsg.TransactionStatePrepareCommit
-		aborts   = kmsg.TransactionStatePrepareAbort
-		commited = kmsg.TransactionStateCompleteCommit
-		aborted  = kmsg.TransactionStateCompleteAbort
+		empty     = kmsg.TransactionStateEmpty
+		ongoing   = kmsg.TransactionStateOngoing
+		commits   = kmsg.TransactionStatePrepareCommit
+		aborts    = kmsg.TransactionStatePrepareAbort
+		committed = kmsg.TransactionStateCompleteCommit
+		aborted   = kmsg.TransactionStateCompleteAbort
 	)
 	type entry struct {
 		id    int64
@@ -48,15 +48,15 @@ func TestEndOf(t *testing.T) {
 		want ending
 		err  error
 	}{
-		"committed":                        {log: []entry{{7, 4, empty}, {7, 4, ongoing}, {7, 5, commits}, {7, 5, commited}, {7, 6, empty}}, want: ending{true, true, in}},
-		"aborted":                          {log: []entry{{7, 4, ongoing}, {7, 5, aborts}, {7, 5, aborted}, {7, 5, ongoing}, {7, 6, commits}, {7, 6, commited}}, want: ending{false, true, in}},
-		"the one before and the one after": {log: []entry{{7, 3, ongoing}, {7, 4, aborts}, {7, 4, aborted}, {7, 4, ongoing}, {7, 5, commits}, {7, 5, commited}, {7, 5, ongoing}, {7, 6, aborts}, {7, 6, aborted}}, want: ending{true, true, in}},
+		"committed":                        {log: []entry{{7, 4, empty}, {7, 4, ongoing}, {7, 5, commits}, {7, 5, committed}, {7, 6, empty}}, want: ending{true, true, in}},
+		"aborted":                          {log: []entry{{7, 4, ongoing}, {7, 5, aborts}, {7, 5, aborted}, {7, 5, ongoing}, {7, 6, commits}, {7, 6, committed}}, want: ending{false, true, in}},
+		"the one before and the one after": {log: []entry{{7, 3, ongoing}, {7, 4, aborts}, {7, 4, aborted}, {7, 4, ongoing}, {7, 5, commits}, {7, 5, committed}, {7, 5, ongoing}, {7, 6, aborts}, {7, 6, aborted}}, want: ending{true, true, in}},
 		"its end is under way":             {log: []entry{{7, 4, ongoing}, {7, 5, commits}}, want: ending{true, false, in}},
-		"it goes on":                       {log: []entry{{7, 3, ongoing}, {7, 4, commits}, {7, 4, commited}, {7, 4, ongoing}}, err: lost},
+		"it goes on":                       {log: []entry{{7, 3, ongoing}, {7, 4, commits}, {7, 4, committed}, {7, 4, ongoing}}, err: lost},
 		"fenced by two epochs":             {log: []entry{{7, 4, ongoing}, {7, 6, aborts}, {7, 6, aborted}}, want: ending{false, true, in}},
-		"the last epoch of the producer":   {log: []entry{{7, 4, ongoing}, {7, 5, commits}, {8, 0, commited}, {8, 0, ongoing}, {8, 1, aborts}, {8, 1, aborted}}, want: ending{true, true, in}},
-		"compacted to its end":             {log: []entry{{7, 5, commited}, {7, 6, empty}}, want: ending{commit: true, complete: true}},
-		"compacted to what came later":     {log: []entry{{7, 6, commited}, {7, 7, empty}}, err: lost},
+		"the last epoch of the producer":   {log: []entry{{7, 4, ongoing}, {7, 5, commits}, {8, 0, committed}, {8, 0, ongoing}, {8, 1, aborts}, {8, 1, aborted}}, want: ending{true, true, in}},
+		"compacted to its end":             {log: []entry{{7, 5, committed}, {7, 6, empty}}, want: ending{commit: true, complete: true}},
+		"compacted to what came later":     {log: []entry{{7, 6, committed}, {7, 7, empty}}, err: lost},
 		"nothing":                          {err: lost},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestEndOf(t *testing.T) {
 			write := func(id string, e entry) {
 				t.Helper()
 				v := kmsg.TxnMetadataValue{Version: 1, ProducerID: e.id, ProducerEpoch: e.epoch, State: e.state, PreviousProducerID: -1, NextProducerID: -1}
-				if e.state != empty && e.state != commited && e.state != aborted {
+				if e.state != empty && e.state != committed && e.state != aborted {
 					v.Topics = []kmsg.TxnMetadataValueTopic{{Topic: "out", Partitions: []int32{1, 2}}}
 				}
 				r := &kgo.Record{Topic: transactionLog, Key: (&kmsg.TxnMetadataKey{TransactionalID: id}).AppendTo(nil), Value: v.AppendTo(nil)}

@@ -66,10 +66,10 @@ func (g *group) info(name string) driver.GroupInfo {
 		ids[m] = fmt.Sprint("member-", i)
 		mi := driver.MemberInfo{ID: ids[m], Host: "local", Pending: -1, Idle: -1}
 		for _, sh := range m.shards {
-			switch owner := g.owner[sh]; {
-			case owner == m:
+			switch g.owner[sh] {
+			case m:
 				mi.Shards = append(mi.Shards, sh.id)
-			case owner == nil:
+			case nil:
 				in.State = "rebalancing"
 			}
 		}
@@ -177,7 +177,7 @@ func (d *client) DeleteGroup(ctx context.Context, name string) error {
 		return err
 	}
 	g, p := d.store.find(name)
-	members := 0
+	var members int
 	switch {
 	case g != nil:
 		g.mu.Lock()

@@ -3,6 +3,7 @@ package redis
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,7 +88,7 @@ func TestUnitEntries(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := tx.Produce(t.Context(), driver.Record{Stream: "unit", Headers: append(many, many...)}); !errors.Is(err, driver.ErrTooLarge) {
+	if err := tx.Produce(t.Context(), driver.Record{Stream: "unit", Headers: slices.Concat(many, many)}); !errors.Is(err, driver.ErrTooLarge) {
 		t.Errorf("more fields than fit: %v, want %v", err, driver.ErrTooLarge)
 	}
 	if err := tx.Commit(t.Context(), nil); err != nil {

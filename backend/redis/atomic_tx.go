@@ -258,7 +258,7 @@ func (t *tx) Commit(ctx context.Context, moves []driver.Move) error {
 	head, body, err := t.command(moves)
 	o.mu.Unlock()
 	var said ownerAnswer
-	maybe := false
+	var maybe bool
 	if err == nil {
 		said, maybe, err = o.call(ctx, head, body)
 		err = t.outcome(moves, said, maybe, err)

@@ -86,7 +86,7 @@ func TestHalfOpen(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer k.Close(t.Context()) //nolint:errcheck // the test is over
+			defer k.Close(t.Context())
 			fetch := func(ctx context.Context) (id driver.Seq) {
 				for {
 					batches, err := k.Fetch(ctx, nil)
@@ -151,7 +151,7 @@ func TestSlowLineOfAGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer k.Close(t.Context()) //nolint:errcheck // the test is over
+	defer k.Close(t.Context())
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	for got := 0; got < n; {

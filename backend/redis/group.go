@@ -249,7 +249,7 @@ func createdBy(m rueidis.RedisMessage, err error) (r created) {
 	}
 	r.del, _ = id(len(list) - 1)
 	if made == 0 {
-		has := false
+		var has bool
 		if r.last, has = id(1); !has || err != nil {
 			return bad
 		}

@@ -381,7 +381,7 @@ func (l *link) finish(w *wire, c *chunk, t *tally) {
 			// Nothing goes out over it until the reader has noticed: that would
 			// be of unknown outcome.
 			l.reopen, l.broken = false, true
-			w.Close()
+			_ = w.Close() // the reader notices
 		}
 	case l.flying[0].halves > 0:
 		l.expect(w)

@@ -56,7 +56,7 @@ func Run(ctx context.Context, f *factory.Factory, c *admin.Client, broker ss.URL
 		return whole(err)
 	}
 	if o.DryRun {
-		return print(f, p, o)
+		return write(f, p, o)
 	}
 	if err := confirm(f, p, o); err != nil {
 		return err
@@ -93,7 +93,7 @@ func whole(err error) error {
 func report(f *factory.Factory, p *admin.Plan, o Options, err error) error {
 	some := func(s admin.Step) bool { return s.Done }
 	if err == nil || o.Output == "json" || slices.ContainsFunc(p.Steps, some) {
-		if e := print(f, p, o); e != nil {
+		if e := write(f, p, o); e != nil {
 			return e
 		}
 	}
@@ -151,7 +151,7 @@ func Undo(ctx context.Context, f *factory.Factory, c *admin.Client, broker ss.UR
 		return err
 	}
 	if o.DryRun {
-		return print(f, p, o)
+		return write(f, p, o)
 	}
 	if err := confirm(f, p, o); err != nil {
 		return err
@@ -179,9 +179,9 @@ func brokerKey(u ss.URL) string {
 	return u.String()
 }
 
-// print writes the plan, or what became of it, to standard output. Names may
+// write puts the plan, or what became of it, on standard output. Names may
 // hold what a terminal obeys.
-func print(f *factory.Factory, p *admin.Plan, o Options) error {
+func write(f *factory.Factory, p *admin.Plan, o Options) error {
 	out := iostreams.EscapeText(nil, []byte(p.String()))
 	if o.Output == "json" {
 		var b bytes.Buffer

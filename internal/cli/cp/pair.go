@@ -146,8 +146,8 @@ func realPath(path string) string {
 		return path
 	}
 	for dir, rest := abs, ""; ; {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			return filepath.ToSlash(filepath.Join(real, rest))
+		if found, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.ToSlash(filepath.Join(found, rest))
 		}
 		up := filepath.Dir(dir)
 		if up == dir {

@@ -32,11 +32,11 @@ func parse(t *testing.T, s string) ss.URL {
 // broker is spoken to nor how its address is spelled makes another stream.
 func TestIdentity(t *testing.T) {
 	dir := t.TempDir()
-	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
-	if err := os.Mkdir(real, 0o700); err != nil {
+	target, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	if err := os.Mkdir(target, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(real, link); err != nil {
+	if err := os.Symlink(target, link); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -60,10 +60,10 @@ func TestIdentity(t *testing.T) {
 		{"kafka://h/a", "kafka://h/a:3", false, false},
 		{"redis+sentinel://s1,s2/a?master=x", "redis+sentinel://s2:26379/a?master=x", false, true},
 		{"redis+sentinel://s1/a?master=x", "redis+sentinel://s1/a?master=y", false, false},
-		{"file://" + real + "/a", "file://" + link + "/a", true, true},
-		{"file://" + real + "/a", "file://" + link + "/../real/a", true, true},
-		{"file://" + link + "/none/a", "file://" + real + "/none/a?sync=always", true, true},
-		{"file://" + real + "/a", "file://" + real + "/none/a", false, false},
+		{"file://" + target + "/a", "file://" + link + "/a", true, true},
+		{"file://" + target + "/a", "file://" + link + "/../real/a", true, true},
+		{"file://" + link + "/none/a", "file://" + target + "/none/a?sync=always", true, true},
+		{"file://" + target + "/a", "file://" + target + "/none/a", false, false},
 		{"memory://m/a", "memory://m/a", true, true},
 		{"memory://m/a", "memory://n/a", false, false},
 	} {

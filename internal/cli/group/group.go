@@ -64,13 +64,13 @@ func (ch *changer) flags(fs *pflag.FlagSet, streams string) {
 	change.AddFlags(fs, &ch.o)
 }
 
-// run does what make makes.
-func (ch *changer) run(ctx context.Context, make func(c *admin.Client, streams []string) (admin.Change, error)) error {
+// run does what build makes.
+func (ch *changer) run(ctx context.Context, build func(c *admin.Client, streams []string) (admin.Change, error)) error {
 	u, c, end, err := ch.open(ctx)
 	if err != nil {
 		return err
 	}
-	what, err := make(c, u.Streams)
+	what, err := build(c, u.Streams)
 	if err == nil {
 		err = change.Run(ctx, ch.f, c, u, what, ch.o)
 	}

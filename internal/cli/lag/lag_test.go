@@ -95,8 +95,8 @@ func TestOver(t *testing.T) {
 		{5000, -1, []group{{LagSample: admin.LagSample{Lag: unknown}}}, "group u is behind by a number of messages that is not known, the first of them sent 1s ago"},
 	} {
 		err := exit.From(over(append(groups, test.also...), options{max: test.max, maxAge: test.maxAge}))
-		if got := ""; err != nil {
-			if got = err.Error(); err.Code != exit.Partial || got != test.want {
+		if err != nil {
+			if got := err.Error(); err.Code != exit.Partial || got != test.want {
 				t.Errorf("--max %d --max-age %v: %d %q, want %q", test.max, test.maxAge, err.Code, got, test.want)
 			}
 		} else if test.want != "" {

@@ -44,7 +44,7 @@ func (w *watcher) watch(ctx context.Context, f *factory.Factory, o options) erro
 // stopped is err, or nil where it comes of being told to end.
 func stopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // being told to end is no failure
 	}
 	return err
 }

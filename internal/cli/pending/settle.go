@@ -18,9 +18,9 @@ type settler struct {
 	all bool
 }
 
-// add adds what the three commands share. Make is the change of the messages;
+// add adds what the three commands share. Build makes the change of the messages;
 // loose: those that are not pending any more are no failure.
-func (s *settler) add(cmd *cobra.Command, example string, check func() error, make func(group string, ids []admin.MessageID, loose bool) admin.Change) *cobra.Command {
+func (s *settler) add(cmd *cobra.Command, example string, check func() error, build func(group string, ids []admin.MessageID, loose bool) admin.Change) *cobra.Command {
 	fs := cmd.Flags()
 	s.flags(fs)
 	s.memberFlag(fs)
@@ -47,7 +47,7 @@ func (s *settler) add(cmd *cobra.Command, example string, check func() error, ma
 		}
 		ids, err := s.ids(cmd.Context(), c, u.Streams[0], args)
 		if err == nil {
-			err = change.Run(cmd.Context(), s.f, c, u, make(args[1], ids, s.all), s.o)
+			err = change.Run(cmd.Context(), s.f, c, u, build(args[1], ids, s.all), s.o)
 		}
 		return end(missing(err))
 	}

@@ -199,7 +199,7 @@ func (s Spec) Within(bounds map[ss.Shard]ss.Bound) ([]ss.Position, error) {
 // Time is the position's time, if it is one.
 func (s Spec) Time() (time.Time, bool) { return s.all.time, s.all.kind == at }
 
-// Ids is the position where sequence numbers are entry ids, as on Redis: a
+// IDs is the position where sequence numbers are entry ids, as on Redis: a
 // plain number is the milliseconds of an id, as it is to the server.
 func (s Spec) IDs() Spec {
 	id := func(p pos) pos {

@@ -55,13 +55,13 @@ func (ch *changer) flags(fs *pflag.FlagSet) {
 	change.AddFlags(fs, &ch.o)
 }
 
-// run does what make makes of the streams that the operands name.
-func (ch *changer) run(ctx context.Context, operands []string, make func(streams []string) (admin.Change, error)) error {
+// run does what build makes of the streams that the operands name.
+func (ch *changer) run(ctx context.Context, operands []string, build func(streams []string) (admin.Change, error)) error {
 	u, c, end, err := ch.open(ctx, operands...)
 	if err != nil {
 		return err
 	}
-	what, err := make(u.Streams)
+	what, err := build(u.Streams)
 	if err == nil {
 		err = change.Run(ctx, ch.f, c, u, what, ch.o)
 	}

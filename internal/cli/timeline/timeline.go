@@ -213,7 +213,7 @@ func length(span time.Duration, n int) time.Duration {
 		}
 	}
 	const week = 7 * day
-	return (least + week - 1) / week * week
+	return (least + week - 1).Truncate(week)
 }
 
 // align is the beginning of the span in which t is: a full minute, hour, day or
