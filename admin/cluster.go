@@ -102,18 +102,27 @@ func (ch SetNodeConfig) plan(ctx context.Context, c *Client) (*Plan, error) {
 	p := &Plan{Target: target, Destructive: true}
 	for _, name := range slices.Sorted(keys(ch.Set)) {
 		s := Step{Item: target, Action: "set", What: name, To: "default"}
+		secret := secretName(name)
+		if i := slices.IndexFunc(was, func(e ConfigEntry) bool { return e.Name == name }); i >= 0 {
+			s.From, secret = was[i].Value, secret || was[i].Secret
+		}
 		if v := ch.Set[name]; v != nil {
 			s.To = *v
 		}
-		if i := slices.IndexFunc(was, func(e ConfigEntry) bool { return e.Name == name }); i >= 0 {
-			if s.From = was[i].Value; was[i].Secret {
-				s.From, s.To = "", "(secret)"
-			}
+		if secret {
+			s.From, s.To = "", "(secret)"
 		}
 		p.Steps = append(p.Steps, s)
 	}
 	p.apply = once(func(ctx context.Context) error { return d.SetNodeConfig(ctx, ch.Node, ch.Set) })
 	return p, nil
+}
+
+// secretName reports whether a setting of this name may hold a secret, where
+// nobody says so: all nodes are not asked what each takes for one.
+func secretName(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc([]string{"pass", "secret", "auth", "token", "credential", "jaas", "key"}, func(part string) bool { return strings.Contains(name, part) })
 }
 
 // ElectLeaders is the change that makes preferred replicas leaders again.
@@ -212,7 +221,8 @@ func (ch Grant) plan(_ context.Context, c *Client) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Target: "access rules", Steps: ruleSteps(ch.Rules, "grant")}
+	denies := slices.ContainsFunc(ch.Rules, func(r AccessRule) bool { return r.Deny })
+	p := &Plan{Target: "access rules", Destructive: denies, Steps: ruleSteps(ch.Rules, "grant")}
 	p.apply = once(func(ctx context.Context) error { return d.Grant(ctx, ch.Rules) })
 	return p, nil
 }
@@ -229,14 +239,26 @@ func (ch Revoke) plan(_ context.Context, c *Client) (*Plan, error) {
 		return nil, err
 	}
 	p := &Plan{Target: "access rules", Destructive: true, Steps: ruleSteps(ch.Rules, "revoke")}
-	p.apply = once(func(ctx context.Context) error {
+	p.apply = func(ctx context.Context, p *Plan) error {
 		gone, err := d.Revoke(ctx, ch.Rules)
-		if err == nil && len(gone) == 0 {
-			err = &ss.Error{Op: "revoke", Kind: ss.ErrNotFound, Err: errors.New("there is no such rule")}
+		if err != nil {
+			return p.all(err)
 		}
-		return err
-	})
+		return p.each(func(i int) error {
+			if !slices.ContainsFunc(gone, func(r AccessRule) bool { return sameRule(r, ch.Rules[i]) }) {
+				return &ss.Error{Op: "revoke", Kind: ss.ErrNotFound, Err: errors.New("there is no such rule")}
+			}
+			return nil
+		})
+	}
 	return p, nil
+}
+
+// sameRule reports whether a is b, in the words that the backend gave back: it
+// may spell operations and the cluster's name in its own way.
+func sameRule(a, b AccessRule) bool {
+	return a.User == b.User && a.Kind == b.Kind && a.Prefix == b.Prefix && a.Deny == b.Deny &&
+		strings.EqualFold(a.Operation, b.Operation) && (a.Name == b.Name || a.Kind == "cluster")
 }
 
 func ruleSteps(rules []AccessRule, action string) []Step {
@@ -271,7 +293,7 @@ type SetUser struct{ UserSpec }
 // Kind is "set-user".
 func (SetUser) Kind() string { return "set-user" }
 
-func (ch SetUser) plan(_ context.Context, c *Client) (*Plan, error) {
+func (ch SetUser) plan(ctx context.Context, c *Client) (*Plan, error) {
 	d, err := c.access()
 	if err != nil {
 		return nil, err
@@ -283,8 +305,19 @@ func (ch SetUser) plan(_ context.Context, c *Client) (*Plan, error) {
 	if ch.Disable {
 		to = append(to, "disabled")
 	}
-	to = append(to, ch.UserSpec.Native...)
-	p := &Plan{Target: ch.Name, Destructive: ch.Disable, Steps: []Step{{Item: ch.Name, Action: "set", What: "user", To: strings.Join(to, " ")}}}
+	for _, w := range ch.UserSpec.Native {
+		if w != "" && strings.ContainsRune("><#!", rune(w[0])) { // passwords, in the words of Redis
+			w = w[:1] + "(secret)"
+		}
+		to = append(to, w)
+	}
+	users, err := d.Users(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// A new user takes nothing from anybody.
+	changed := slices.ContainsFunc(users, func(u UserInfo) bool { return u.Name == ch.Name })
+	p := &Plan{Target: ch.Name, Destructive: changed, Steps: []Step{{Item: ch.Name, Action: "set", What: "user", To: strings.Join(to, " ")}}}
 	p.apply = once(func(ctx context.Context) error { return d.SetUser(ctx, ch.UserSpec) })
 	return p, nil
 }

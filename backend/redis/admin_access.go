@@ -122,9 +122,12 @@ func (c *client) SetUser(ctx context.Context, u driver.UserSpec) error {
 	if !known && u.Password == "" && !slices.ContainsFunc(u.Native, login) {
 		return driver.Errorf(driver.ErrInvalid, "", "user %q is new: give a password", u.Name)
 	}
-	words := []string{"ACL", "SETUSER", u.Name, "on"}
-	if u.Disable {
-		words[3] = "off"
+	words := []string{"ACL", "SETUSER", u.Name}
+	switch {
+	case u.Disable:
+		words = append(words, "off")
+	case !known: // one that was disabled stays so
+		words = append(words, "on")
 	}
 	var secrets []string
 	if u.Password != "" {

@@ -5,6 +5,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/internal/redistest"
 )
 
 // FuzzACL reads lines as ACL LIST writes them: what was read is written such
@@ -72,5 +75,21 @@ func TestPatternsAreNames(t *testing.T) {
 	}
 	if got, prefix := o.nameOf("{news*"); got != "news" || !prefix {
 		t.Errorf("got %q, %v", got, prefix)
+	}
+}
+
+// A user who may not log in still may not after something else of it changed.
+func TestSetUserLeavesADisabledOneDisabled(t *testing.T) {
+	r := redistest.ForTest(t, redistest.Options{})
+	a := open(t, r.URL(), Options{})
+	for _, u := range []driver.UserSpec{
+		{Name: "alice", Password: "x"}, {Name: "alice", Disable: true}, {Name: "alice", Password: "y"}, {Name: "alice", Native: []string{"~news"}},
+	} {
+		if err := a.SetUser(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := r.Call(t, 1, "ACL", "LIST"); !strings.Contains(got, "user alice off ") {
+		t.Errorf("ACL LIST is %s", got)
 	}
 }

@@ -80,6 +80,11 @@ func newUserSet(f *factory.Factory, create bool) *cobra.Command {
 			if err := factory.Operands(args, 1, -1, "a user", "user "+use+" alice --password-file FILE"); err != nil {
 				return err
 			}
+			for _, w := range args[1:] {
+				if strings.HasPrefix(w, ">") || strings.HasPrefix(w, "<") {
+					return exit.Usagef("use --password-file FILE", "a password among the rules can be seen by every user of this machine")
+				}
+			}
 			spec := admin.UserSpec{Name: args[0], Mechanism: mechanism, Disable: disable, Native: args[1:]}
 			if enable {
 				spec.Native = append([]string{"on"}, spec.Native...)
