@@ -268,13 +268,14 @@ func (p *place) sameStream(s *sight) bool {
 		_, read := slices.BinarySearchFunc(p.recent, s.top, driver.Seq.Compare)
 		return read
 	}
-	end := s.end()
+	end, there := s.end(), false
 	for _, m := range p.marks[:min(p.marked, len(p.marks))] {
 		if m.id == end && m.before != s.added || m.id.Less(end) && m.before > s.added || end.Less(m.id) && m.before < s.added {
 			return false
 		}
+		there = there || !end.Less(m.id)
 	}
-	return true
+	return there // else it ends before all that we know of
 }
 
 // wentBack is what judge says of a stream whose highest id is lower than it

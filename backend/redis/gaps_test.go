@@ -158,6 +158,9 @@ func TestJudge(t *testing.T) {
 	started.counted = false
 	gone := half
 	gone.vanished = true
+	// Reading began behind a gap: nothing is known of what was below 9.
+	behindGap := all
+	behindGap.marks, behindGap.marked, behindGap.recent = [16]mark{{q(9), 8}, {q(10).Succ(), 10}}, 2, []driver.Seq{q(9), q(10)}
 	for _, x := range []struct {
 		name string
 		p    place
@@ -186,6 +189,7 @@ func TestJudge(t *testing.T) {
 		{"anew with higher ids", all, sight{exists: true, counts: true, length: 2, added: 2, first: q(13), last: q(14), top: q(14)}, &finding{driver.GapRecreated, q(13), true}},
 		{"anew with higher ids and more of them", all, sight{exists: true, counts: true, length: 12, added: 12, first: q(13), last: q(24), top: q(24)}, &finding{driver.GapRecreated, q(13), true}},
 		{"anew around us", all, sight{exists: true, counts: true, length: 12, added: 12, first: q(3), last: q(14), top: q(14)}, &finding{driver.GapRecreated, q(3), true}},
+		{"anew, below all that we know of, and trimmed", behindGap, sight{exists: true, counts: true, added: 1, top: q(7)}, &finding{driver.GapRecreated, q(7).Succ(), true}},
 		{"anew and empty", all, sight{exists: true, counts: true}, &finding{driver.GapRecreated, q(0), true}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
