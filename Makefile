@@ -35,7 +35,7 @@ api: ## write the exported API to api/v1.txt
 	go run ./internal/api > api/v1.txt.new && mv api/v1.txt.new api/v1.txt
 
 e2e: setup ## only the tests on real brokers
-	cd e2e && go test -race -p 1 -timeout 15m ./...
+	cd e2e && go test -race -p 1 -timeout 25m ./...
 
 setup: ## install what the tests need
 	@scripts/setup
