@@ -219,7 +219,6 @@ func sum(accepted map[string]int) (n int) {
 // At least once, no accepted line is lost, and flux says what may be there
 // twice; exactly once, nothing is, and all is in order.
 func TestFluxWhileRedisIsKilled(t *testing.T) {
-	t.Parallel() // it waits most of the time, with servers of its own
 	sea := buildSea(t)
 	for _, delivery := range []string{"at-least", "exactly"} {
 		t.Run(delivery, func(t *testing.T) {
@@ -374,7 +373,6 @@ func TestTapWhileRedisIsKilled(t *testing.T) {
 // The master is killed under flux and tap, and Sentinel chooses another. With
 // a replica's acknowledgement for each record nothing is lost.
 func TestFluxAndTapOverSentinel(t *testing.T) {
-	t.Parallel() // it waits most of the time, with servers of its own
 	sea := buildSea(t)
 	r := redistest.SentinelForTest(t, redistest.Options{AppendOnly: true})
 	dir := t.TempDir()
