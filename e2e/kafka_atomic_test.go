@@ -134,8 +134,7 @@ func (a *atomicKafka) read() []uint64 {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
 	a.must(err)
 	defer cl.Close()
-	ends, err := a.admin.ListEndOffsets(a.t.Context(), a.out)
-	a.must(err)
+	ends := a.ends(a.admin.ListEndOffsets)
 	left := map[int32]int64{}
 	ends.Each(func(o kadm.ListedOffset) {
 		if o.Offset > 0 {
@@ -357,26 +356,10 @@ func TestKafkaUnitFenced(t *testing.T) {
 // has ended all its transactions.
 func (a *atomicKafka) awaitStable() {
 	a.t.Helper()
-	for ctx := a.within(); ; {
-		ends, err := a.admin.ListEndOffsets(ctx, a.out)
-		a.must(err)
-		stable, err := a.admin.ListCommittedOffsets(ctx, a.out)
-		a.must(err)
-		written, same := false, true
-		ends.Each(func(o kadm.ListedOffset) {
-			s, _ := stable.Lookup(a.out, o.Partition)
-			written = written || o.Offset > 0
-			same = same && s.Offset == o.Offset
-		})
-		if written && same {
-			return
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-			a.t.Fatal("a transaction stays open")
-		}
-	}
+	waitFor(a.t, "the output is stable", func() (stable bool) {
+		a.ends(a.admin.ListEndOffsets).Each(func(o kadm.ListedOffset) { stable = stable || o.Offset > 0 })
+		return stable && !a.uncommitted()
+	})
 }
 
 // TestKafkaClaim: what a claim finds.
@@ -457,12 +440,21 @@ func (a *atomicKafka) await(f func() bool) {
 	}
 }
 
+// ends is what list says of each shard of the output. A node that was killed and
+// is back may not lead its shards yet: that is waited for.
+func (a *atomicKafka) ends(list func(context.Context, ...string) (kadm.ListedOffsets, error)) (ends kadm.ListedOffsets) {
+	a.t.Helper()
+	waitFor(a.t, "each shard says where it ends", func() bool {
+		var err error
+		ends, err = list(a.within(), a.out)
+		return err == nil && ends.Error() == nil
+	})
+	return ends
+}
+
 // uncommitted reports whether a transaction is open on the output.
 func (a *atomicKafka) uncommitted() bool {
-	ends, err := a.admin.ListEndOffsets(a.t.Context(), a.out)
-	a.must(err)
-	stable, err := a.admin.ListCommittedOffsets(a.t.Context(), a.out)
-	a.must(err)
+	ends, stable := a.ends(a.admin.ListEndOffsets), a.ends(a.admin.ListCommittedOffsets)
 	open := false
 	ends.Each(func(o kadm.ListedOffset) {
 		s, _ := stable.Lookup(a.out, o.Partition)

@@ -164,13 +164,7 @@ func (a *atomicKafka) hangs() (open bool) {
 func (a *atomicKafka) everywhere(o driver.Owner, from uint64) driver.Tx {
 	a.t.Helper()
 	size := func() (n int64) {
-		// A node that was killed and is back may not lead its shards yet.
-		waitFor(a.t, "the shards say where they end", func() bool {
-			ends, err := a.admin.ListEndOffsets(a.within(), a.out)
-			n = 0
-			ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
-			return err == nil && ends.Error() == nil
-		})
+		a.ends(a.admin.ListEndOffsets).Each(func(o kadm.ListedOffset) { n += o.Offset })
 		return n
 	}
 	before := size()
