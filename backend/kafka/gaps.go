@@ -43,6 +43,8 @@ func (m *consumer) failure(ctx context.Context, s driver.Shard, err error) error
 	case errors.Is(err, kerr.OffsetOutOfRange):
 		cur.seen = true
 		return m.answerOutOfRange(ctx, cur)
+	case errors.As(err, &loss) && loss.ResetTo >= cur.next:
+		return nil // nothing delivered is gone: what was read past it were markers and aborted records
 	case errors.As(err, &loss):
 		return m.back(ctx, cur, driver.GapTruncated, loss.ResetTo)
 	case errors.As(err, &large):
