@@ -21,6 +21,11 @@ type Broker struct {
 	Kills, Effective int
 }
 
+// patience is how long one worker may come no further while others and the
+// brokers are broken all the time: a member that always joins as the next
+// rebalance begins has nothing to commit.
+const patience = 3 * time.Minute
+
 // KillWorkers kills the workers of places so many times, each when it has
 // committed something and at a random instant within spread from then on. A
 // place whose worker does not come so far while something else is broken is
@@ -28,7 +33,7 @@ type Broker struct {
 func (c *Crew) KillWorkers(rnd *rand.Rand, kills int, spread time.Duration, places ...*Place) error {
 	for range kills {
 		p := places[rnd.IntN(len(places))]
-		if err := c.Wait(time.Minute, p.Progressed); err != nil {
+		if err := c.Wait(patience, p.Progressed); err != nil {
 			c.Dump()
 			return fmt.Errorf("worker %d (%s) commits nothing: %w: see %s", p.n, p.Task.Do, err, p.Log())
 		}
@@ -74,7 +79,7 @@ func (c *Crew) KillBroker(ctx context.Context, rnd *rand.Rand, b *Broker, kills 
 
 // PauseWorker stops a worker inside a unit for so long, and lets it go on.
 func (c *Crew) PauseWorker(p *Place, length time.Duration) error {
-	if err := c.Wait(time.Minute, func() bool { return p.Progressed() && p.page.Open() }); err != nil {
+	if err := c.Wait(patience, func() bool { return p.Progressed() && p.page.Open() }); err != nil {
 		c.Dump()
 		return fmt.Errorf("worker %d (%s) does not work: %w: see %s", p.n, p.Task.Do, err, p.Log())
 	}
@@ -118,7 +123,7 @@ func (c *Crew) Moving(shards int, limit time.Duration, places ...*Place) (time.D
 // when the caller lets it go on.
 func (c *Crew) Usurp(p *Place) (successor *Place, err error) {
 	// A pause between units shows less.
-	if err := c.Wait(time.Minute, func() bool { return p.Progressed() && p.page.Open() }); err != nil {
+	if err := c.Wait(patience, func() bool { return p.Progressed() && p.page.Open() }); err != nil {
 		return nil, fmt.Errorf("worker %d does not work: see %s", p.n, p.Log())
 	}
 	p.Expect()
