@@ -84,7 +84,7 @@ func keep(t *testing.T) string {
 	if os.Getenv("LEDGER_KEEP") == "" {
 		return t.TempDir()
 	}
-	dir, err := os.MkdirTemp("", "ledger-")
+	dir, err := os.MkdirTemp("", "ledger-") //nolint:usetesting // it shall stay
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -186,8 +186,12 @@ func (b *Books) Sent(w int, id int64, err error) {
 	}
 }
 
-// Begun, Acked and Refused are how many messages were sent, acknowledged, and
-// not written by the producer's word. The others are of unknown outcome.
-func (b *Books) Begun() int64   { return b.begun.count() }
-func (b *Books) Acked() int64   { return b.acked.count() }
+// Begun is how many messages were sent. Those neither acknowledged nor refused
+// are of unknown outcome.
+func (b *Books) Begun() int64 { return b.begun.count() }
+
+// Acked is how many were acknowledged.
+func (b *Books) Acked() int64 { return b.acked.count() }
+
+// Refused is how many were not written, by the producer's word.
 func (b *Books) Refused() int64 { return b.refused.count() }

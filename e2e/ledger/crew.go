@@ -145,8 +145,10 @@ func (p *Place) Kill() (effective bool) {
 	return false
 }
 
-// Pause and Continue stop the worker where it is, and let it go on.
-func (p *Place) Pause() error    { p.Pauses++; return p.signal(syscall.SIGSTOP) }
+// Pause stops the worker where it is.
+func (p *Place) Pause() error { p.Pauses++; return p.signal(syscall.SIGSTOP) }
+
+// Continue lets it go on.
 func (p *Place) Continue() error { return p.signal(syscall.SIGCONT) }
 
 func (p *Place) signal(s syscall.Signal) error {

@@ -152,7 +152,7 @@ func tailWindow(t *testing.T, bug bool) finding {
 func zombieCommits(t *testing.T, bug bool) finding {
 	b := newTestbed(t)
 	b.write(b.s)
-	var d driver.Driver = b.store.Driver(memory.Options{})
+	d := b.store.Driver(memory.Options{})
 	if bug {
 		d = unfenced{d}
 	}

@@ -57,8 +57,10 @@ func (p *Page) more(i int, n uint64) { atomic.AddUint64(p.word(i), n) }
 // Open reports whether a unit is open.
 func (p *Page) Open() bool { return p.get(wordOpen) != 0 }
 
-// Units and Messages are how many were committed.
-func (p *Page) Units() int64    { return int64(p.get(wordUnits)) }
+// Units is how many were committed.
+func (p *Page) Units() int64 { return int64(p.get(wordUnits)) }
+
+// Messages is how many were committed in them.
 func (p *Page) Messages() int64 { return int64(p.get(wordMessages)) }
 
 // Aborts is how often something was not committed as it should have been.

@@ -364,7 +364,7 @@ func (w *worker) read(ctx context.Context) error {
 		if err != nil {
 			return errors.Join(err, out.Flush())
 		}
-		fmt.Fprintf(out, "%d\t%s\t%s\n", m.Shard().Index, m.Key(), m.Value())
+		_, _ = fmt.Fprintf(out, "%d\t%s\t%s\n", m.Shard().Index, m.Key(), m.Value())
 	}
 	return out.Flush()
 }
