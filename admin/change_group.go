@@ -214,17 +214,21 @@ func (ch MoveGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
 	if !p.Empty() {
 		p.undo = []Undo{{ch.Group, undo}}
 	}
-	p.apply = once(func(ctx context.Context) error {
-		if len(move) > 0 {
-			if err := d.SetPositions(ctx, ch.Group, move); err != nil {
-				return err
-			}
+	p.apply = func(ctx context.Context, p *Plan) error {
+		moves, forgets := p.Steps[:len(move)], p.Steps[len(move):]
+		var err error
+		if len(moves) > 0 {
+			err = d.SetPositions(ctx, ch.Group, move)
+			end(moves, err)
 		}
-		if len(forget) > 0 {
-			return d.DeletePositions(ctx, ch.Group, forget)
+		switch {
+		case err != nil: // whoever has members, or is away, does not forget either
+			end(forgets, driver.ErrNotTried)
+		case len(forgets) > 0:
+			end(forgets, d.DeletePositions(ctx, ch.Group, forget))
 		}
-		return nil
-	})
+		return p.result()
+	}
 	return p, nil
 }
 
@@ -320,7 +324,7 @@ func (ch DeleteGroup) plan(ctx context.Context, c *Client) (*Plan, error) {
 		p.Target = infos[0].Name
 	}
 	p.apply = func(ctx context.Context, p *Plan) error {
-		return p.each(func(i int) error { return d.DeleteGroup(ctx, p.Steps[i].Item) })
+		return p.each(ctx, func(i int) error { return d.DeleteGroup(ctx, p.Steps[i].Item) })
 	}
 	return p, nil
 }

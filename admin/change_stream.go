@@ -65,7 +65,7 @@ func (ch DeleteStream) plan(ctx context.Context, c *Client) (*Plan, error) {
 			Messages: max(0, n.N), Estimated: n.Estimated, Bytes: max(0, Bytes(in))})
 	}
 	p.apply = func(ctx context.Context, p *Plan) error {
-		return p.each(func(i int) error { return d.DeleteStream(ctx, p.Steps[i].Item) })
+		return p.each(ctx, func(i int) error { return d.DeleteStream(ctx, p.Steps[i].Item) })
 	}
 	return p, nil
 }
@@ -224,12 +224,13 @@ func (ch Trim) plan(ctx context.Context, c *Client) (*Plan, error) {
 	}
 	p.apply = func(ctx context.Context, p *Plan) error {
 		first, err := d.Trim(ctx, cuts)
+		end(p.Steps, err)
 		for i := range first {
-			if first[i].Next.Less(cuts[i].Next) {
+			if p.Steps[i].Done && first[i].Next.Less(cuts[i].Next) {
 				p.Steps[i].Detail = "the backend keeps what is at and after " + first[i].Next.String()
 			}
 		}
-		return p.all(err)
+		return p.result()
 	}
 	return p, nil
 }

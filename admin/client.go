@@ -106,10 +106,12 @@ func (c *Client) access() (driver.AccessAdmin, error) {
 	return need[driver.AccessAdmin](c, "users and access rules")
 }
 
-// A PartialError lists what failed of a call on many things; the rest worked.
+// A PartialError lists what failed of a call on many things; the rest worked,
+// but for what was not tried because of that.
 type PartialError struct {
 	Total    int
 	Failures []Failure
+	NotTried int
 }
 
 // A Failure is one thing and what is wrong with it.
@@ -125,6 +127,9 @@ func (e *PartialError) Error() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d of %d failed", len(e.Failures), e.Total)
+	if e.NotTried > 0 {
+		fmt.Fprintf(&b, ", %d not tried", e.NotTried)
+	}
 	for i, f := range e.Failures {
 		sep := "; "
 		if i == 0 {

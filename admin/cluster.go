@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	ss "github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/driver"
 )
 
 var errUnsupported = errors.ErrUnsupported
@@ -152,16 +153,41 @@ func (ch ElectLeaders) plan(_ context.Context, c *Client) (*Plan, error) {
 	}
 	p.apply = func(ctx context.Context, p *Plan) error {
 		changed, err := d.ElectLeaders(ctx, ch.Shards, ch.Unclean)
+		if len(ch.Shards) == 0 {
+			p.electedAll(len(changed), err)
+			return p.result()
+		}
+		end(p.Steps, err)
 		for i := range p.Steps {
-			if len(ch.Shards) == 0 {
-				p.Steps[i].Detail = fmt.Sprintf("%d leaders have changed", len(changed))
-			} else if err == nil && !slices.Contains(changed, ch.Shards[i]) {
+			if p.Steps[i].Done && !slices.Contains(changed, ch.Shards[i]) {
 				p.Steps[i].Detail = "it led already"
 			}
 		}
-		return p.all(err)
+		return p.result()
 	}
 	return p, nil
+}
+
+// electedAll ends an election for all shards. Those that failed are known only
+// now, and get a step each.
+func (p *Plan) electedAll(changed int, err error) {
+	all := &p.Steps[0]
+	all.Detail = fmt.Sprintf("%d leaders have changed", changed)
+	var some *driver.PartialError
+	if !errors.As(err, &some) {
+		all.end(err)
+		return
+	}
+	all.end(nil)
+	for _, err := range some.Unwrap() {
+		s := Step{Item: "a shard", Action: all.Action, To: all.To}
+		var e *driver.Error
+		if errors.As(err, &e) {
+			s.Item = e.Shard.String()
+		}
+		s.end(err)
+		p.Steps = append(p.Steps, s)
+	}
 }
 
 // Reassign is the change that has shards held by other nodes. Empty Replicas
@@ -241,15 +267,13 @@ func (ch Revoke) plan(_ context.Context, c *Client) (*Plan, error) {
 	p := &Plan{Target: "access rules", Destructive: true, Steps: ruleSteps(ch.Rules, "revoke")}
 	p.apply = func(ctx context.Context, p *Plan) error {
 		gone, err := d.Revoke(ctx, ch.Rules)
-		if err != nil {
-			return p.all(err)
-		}
-		return p.each(func(i int) error {
-			if !slices.ContainsFunc(gone, func(r AccessRule) bool { return sameRule(r, ch.Rules[i]) }) {
-				return &ss.Error{Op: "revoke", Kind: ss.ErrNotFound, Err: errors.New("there is no such rule")}
+		end(p.Steps, err)
+		for i := range p.Steps {
+			if s := &p.Steps[i]; s.Done && !slices.ContainsFunc(gone, func(r AccessRule) bool { return sameRule(r, ch.Rules[i]) }) {
+				s.end(driver.Errorf(ss.ErrNotFound, "revoke", "there is no such rule"))
 			}
-			return nil
-		})
+		}
+		return p.result()
 	}
 	return p, nil
 }

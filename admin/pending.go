@@ -108,7 +108,7 @@ func pendingPlan(group string, ids []MessageID, like Step, is string, destructiv
 		p.Steps = append(p.Steps, s)
 	}
 	p.apply = func(ctx context.Context, p *Plan) error {
-		return p.each(func(i int) error {
+		return p.each(ctx, func(i int) error {
 			did := 0
 			for some := range slices.Chunk(parts[i], page) {
 				n, err := do(ctx, some)

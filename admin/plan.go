@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/seastreamer/seastreamer/driver"
 )
 
 // A Plan is what a change would do, and after Apply what it did. It is for one
@@ -30,11 +32,13 @@ type Step struct {
 	Detail string `json:"detail,omitempty"` // what else is to be known, in words
 	// Messages is how many messages it removes or passes over; Estimated where
 	// that is not exact.
-	Messages  int64  `json:"messages,omitempty"`
-	Estimated bool   `json:"estimated,omitempty"`
-	Bytes     int64  `json:"bytes,omitempty"` // that it frees
-	Done      bool   `json:"done"`
-	Error     string `json:"error,omitempty"`
+	Messages  int64 `json:"messages,omitempty"`
+	Estimated bool  `json:"estimated,omitempty"`
+	Bytes     int64 `json:"bytes,omitempty"` // that it frees
+	Done      bool  `json:"done"`
+	// NotTried: Apply left it as it was, because of what failed before it.
+	NotTried bool   `json:"not_tried,omitempty"`
+	Error    string `json:"error,omitempty"` // why it was not done, or not known to be
 
 	err error
 }
@@ -43,8 +47,9 @@ type Step struct {
 func (p *Plan) Empty() bool { return len(p.Steps) == 0 }
 
 // Apply does what the plan says, once. The error says what was not done; each
-// step says so for itself. A step that fails does not keep the others from being
-// done where they do not depend on it.
+// step says so for itself: it is Done, or has an Error, or was NotTried. A step
+// that fails does not keep the others from being done where they do not depend on
+// it. Where some were done and some were not the error is a [PartialError].
 func (p *Plan) Apply(ctx context.Context) error {
 	if p.Applied {
 		return errors.New("the plan was applied already")
@@ -76,37 +81,82 @@ func (p *Plan) Undo() (Change, bool) {
 // about and that can be had back.
 func (p *Plan) Undos() []Undo { return p.undo }
 
-// all says that all steps ended with err.
-func (p *Plan) all(err error) error {
-	for i := range p.Steps {
-		p.Steps[i].end(err)
-	}
-	return err
-}
-
 func (s *Step) end(err error) {
-	s.Done, s.err = err == nil, err
-	if err != nil {
-		s.Error = err.Error()
+	s.NotTried = errors.Is(err, driver.ErrNotTried)
+	if s.Done = err == nil; s.Done || s.NotTried {
+		return
 	}
+	s.err, s.Error = err, err.Error()
 }
 
-// each does the steps one by one, all of them whatever becomes of one.
-func (p *Plan) each(do func(i int) error) error {
-	var failed []Failure
-	for i := range p.Steps {
-		err := do(i)
-		p.Steps[i].end(err)
-		if err != nil {
-			failed = append(failed, Failure{p.Steps[i].Item, err})
+// end says that steps ended with the error of the one call that was about them:
+// each with its own where the backend knows, or else all with the same.
+func end(steps []Step, err error) {
+	var some *driver.PartialError
+	known := errors.As(err, &some) && len(some.Errs) == len(steps)
+	for i := range steps {
+		if known {
+			steps[i].end(some.Errs[i])
+		} else {
+			steps[i].end(err)
 		}
 	}
-	return partial(len(p.Steps), failed)
 }
 
-// once is an apply that does everything by one call.
+// result is what has become of the steps, as one error. Where nothing was done
+// and all failed in the same way it is that error.
+func (p *Plan) result() error {
+	e := &PartialError{Total: len(p.Steps)}
+	same := true
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		if s.NotTried {
+			e.NotTried++
+		}
+		if s.err != nil {
+			e.Failures = append(e.Failures, Failure{s.Item, s.err})
+			same = same && s.Error == e.Failures[0].Err.Error()
+		}
+	}
+	switch {
+	case len(e.Failures) == 0:
+		return nil
+	case same && len(e.Failures) == e.Total:
+		return e.Failures[0].Err
+	}
+	return e
+}
+
+// each does the steps one by one, all of them whatever becomes of one, while there
+// is time.
+func (p *Plan) each(ctx context.Context, do func(i int) error) error {
+	e := &PartialError{Total: len(p.Steps)}
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		if len(e.Failures) > 0 && ctx.Err() != nil {
+			s.end(driver.ErrNotTried)
+			e.NotTried++
+			continue
+		}
+		err := do(i)
+		s.end(err)
+		if err != nil {
+			e.Failures = append(e.Failures, Failure{s.Item, err})
+		}
+	}
+	if len(e.Failures) == 0 {
+		return nil
+	}
+	return e
+}
+
+// once is an apply that does everything by one call, about each of the steps in
+// their order, or about all at once.
 func once(do func(ctx context.Context) error) func(context.Context, *Plan) error {
-	return func(ctx context.Context, p *Plan) error { return p.all(do(ctx)) }
+	return func(ctx context.Context, p *Plan) error {
+		end(p.Steps, do(ctx))
+		return p.result()
+	}
 }
 
 // String is the plan for people: a line for each step.
@@ -161,6 +211,9 @@ func (s Step) String() string {
 	}
 	if s.Error != "" {
 		notes = append(notes, "failed: "+s.Error)
+	}
+	if s.NotTried {
+		notes = append(notes, "not tried")
 	}
 	if len(notes) > 0 {
 		b.WriteString(" (" + strings.Join(notes, ", ") + ")")

@@ -50,7 +50,7 @@ type StreamAdmin interface {
 	// Trim removes the messages of each shard below the position given, as exactly
 	// as the backend can: it may keep some of those, and never removes others. It
 	// returns the first sequence numbers that are there afterwards. Readers see a
-	// gap.
+	// gap. Of some of many it may be a [PartialError].
 	Trim(ctx context.Context, before []Position) ([]Position, error)
 
 	// Resolve is where reading from start would begin: one position for each

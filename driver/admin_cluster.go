@@ -53,14 +53,16 @@ type ClusterAdmin interface {
 	// ElectLeaders makes the preferred replica the leader of each shard; with
 	// none named, of all that have another leader. With unclean it takes a
 	// replica that is not in sync where there is no other: messages may be lost.
-	// It returns those whose leader has changed.
+	// It returns those whose leader has changed. A [PartialError] is about the
+	// shards named, or where none is about those that failed.
 	ElectLeaders(ctx context.Context, shards []Shard, unclean bool) ([]Shard, error)
 
 	// Reassignments are those that are under way.
 	Reassignments(ctx context.Context) ([]Reassignment, error)
 
 	// Reassign has shards held by other nodes. It returns when that has begun.
-	// Empty Replicas cancel a reassignment that is under way.
+	// Empty Replicas cancel a reassignment that is under way. Of some of many it is
+	// a [PartialError].
 	Reassign(ctx context.Context, to []Reassignment) error
 }
 
@@ -99,9 +101,11 @@ type Reassignment struct {
 type AccessAdmin interface {
 	// Rules are what users may do, and may not.
 	Rules(ctx context.Context) ([]AccessRule, error)
-	// Grant adds rules; those that are there are left.
+	// Grant adds rules; those that are there are left. Of some of many it is a
+	// [PartialError].
 	Grant(ctx context.Context, r []AccessRule) error
-	// Revoke removes rules and returns those that were there.
+	// Revoke removes rules and returns those that were there. Of some of many it
+	// is a [PartialError].
 	Revoke(ctx context.Context, r []AccessRule) ([]AccessRule, error)
 	// Users are the users that the server itself knows.
 	Users(ctx context.Context) ([]UserInfo, error)

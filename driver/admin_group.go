@@ -21,14 +21,14 @@ type GroupAdmin interface {
 	// SetPositions puts a group at positions, and makes it where it does not
 	// exist. A group whose members are at work is ErrFenced where its members
 	// would overwrite it. All of at is stored, or an error says that some may not
-	// be.
+	// be: a [PartialError] where it is known which.
 	SetPositions(ctx context.Context, group string, at []Position) error
 
 	// DeleteGroup removes a group on all streams. One with members is ErrFenced.
 	DeleteGroup(ctx context.Context, group string) error
 
 	// DeletePositions makes a group forget shards. One whose members read them
-	// is ErrFenced.
+	// is ErrFenced. Of some of many it may be a [PartialError].
 	DeletePositions(ctx context.Context, group string, shards []Shard) error
 }
 

@@ -344,6 +344,10 @@ func (a *administration) reassign() {
 	mentions(t, "TopicCommand", a.tool(topicTool, "--describe", "--topic", "moved"), "Replicas: 1\t")
 	wants(t, "giving it up again", a.Reassign(t.Context(), cancel), driver.ErrNotFound)
 	wants(t, "a node that there is not", a.Reassign(t.Context(), []driver.Reassignment{{Shard: shard, Replicas: []string{"9"}}}), driver.ErrInvalid)
+	err := a.Reassign(t.Context(), []driver.Reassignment{{Shard: shard, Replicas: []string{"9"}}, {Shard: shard, Replicas: []string{"1"}}})
+	if some, ok := errors.AsType[*driver.PartialError](err); !ok || len(some.Errs) != 2 || !errors.Is(some.Errs[0], driver.ErrInvalid) {
+		t.Errorf("a node that there is not, beside one that there is: %v", err)
+	}
 	wants(t, "a stream that there is not", a.Reassign(t.Context(), []driver.Reassignment{{Shard: driver.Shard{Stream: "none"}, Replicas: []string{"1"}}}), driver.ErrNotFound)
 
 	if err := a.SetNodeConfig(t.Context(), "", map[string]*string{"follower.replication.throttled.rate": nil}); err != nil {
@@ -420,6 +424,10 @@ func (a *administration) oneDies() {
 	}
 	_, err = a.ElectLeaders(t.Context(), []driver.Shard{{Stream: "alone"}}, false)
 	wants(t, "electing a leader that is down", err, driver.ErrUnavailable)
+	_, err = a.ElectLeaders(t.Context(), []driver.Shard{{Stream: "wide", Index: 0}, {Stream: "alone"}}, false)
+	if some, ok := errors.AsType[*driver.PartialError](err); !ok || len(some.Errs) != 2 || some.Errs[0] != nil || !errors.Is(some.Errs[1], driver.ErrUnavailable) {
+		t.Errorf("electing two leaders, the second of which is down: %v", err)
+	}
 
 	if err := a.cluster.Restart(t.Context(), 2); err != nil {
 		t.Fatal(err)

@@ -71,15 +71,17 @@ func (d *fileDriver) setPositions(ctx context.Context, group string, at []driver
 		}
 		taken[p.Shard] = true
 	}
+	errs := make([]error, len(at))
 	for i, p := range at {
 		s := open[p.Stream]
 		k := &lease{}
-		if err := s.load(p.Index, k); err != nil && !errors.Is(err, driver.ErrLost) {
-			return err
+		err := s.load(p.Index, k)
+		if err == nil || errors.Is(err, driver.ErrLost) {
+			k.log = logs[i]
+			err = s.store(p.Index, k, p.Next.Lo)
 		}
-		k.log = logs[i]
-		if err := s.store(p.Index, k, p.Next.Lo); err != nil {
-			return wrap("write the position of", p.Shard, err)
+		if err != nil {
+			errs[i] = wrap("write the position of", p.Shard, err)
 		}
 	}
 	for _, s := range open {
@@ -95,7 +97,7 @@ func (d *fileDriver) setPositions(ctx context.Context, group string, at []driver
 		}
 		s.ring() // members that want shards have found these taken
 	}
-	return nil
+	return driver.Partial(errs)
 }
 
 func fenced(shard driver.Shard) error {

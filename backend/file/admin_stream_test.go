@@ -228,3 +228,18 @@ func TestTrim(t *testing.T) {
 		wantText(t, "afterwards", s.read(), "100=new")
 	}
 }
+
+// Of many shards the error says which failed, and the others are trimmed.
+func TestTrimSaysOfEachShard(t *testing.T) {
+	s := newSite(t, Options{})
+	s.send("a", "b", "c")
+	d, shard := s.open(), driver.Shard{Stream: "s"}
+	_, err := d.Trim(t.Context(), []driver.Position{{Shard: driver.Shard{Stream: "none"}}, {Shard: shard, Next: driver.SeqOf(2)}})
+	var some *driver.PartialError
+	if !errors.As(err, &some) || len(some.Errs) != 2 || !errors.Is(some.Errs[0], driver.ErrNotFound) || some.Errs[1] != nil {
+		t.Fatalf("got %v, want the first to be not found", err)
+	}
+	if b := s.describe(d, "s", driver.DetailBounds).Shards[0].Bound; b.First != driver.SeqOf(2) {
+		t.Errorf("the second begins at %v, want 2", b.First)
+	}
+}

@@ -12,16 +12,20 @@ import (
 // what is below it in the segment that has it goes with that segment. Where all
 // is trimmed, all is removed.
 func (d *fileDriver) Trim(ctx context.Context, before []driver.Position) ([]driver.Position, error) {
-	at := make([]driver.Position, len(before))
+	at, errs := make([]driver.Position, len(before)), make([]error, len(before))
 	for i, p := range before {
 		if ctx.Err() != nil {
-			return nil, wrap("trim", p.Shard, context.Cause(ctx))
+			if errs[i] = driver.ErrNotTried; i == 0 || errs[i-1] == nil {
+				errs[i] = wrap("trim", p.Shard, context.Cause(ctx))
+			}
+			continue
 		}
 		first, err := d.trim(ctx, p)
-		if err != nil {
-			return nil, wrap("trim", p.Shard, err)
-		}
+		errs[i] = wrap("trim", p.Shard, err)
 		at[i] = driver.Position{Shard: p.Shard, Next: driver.SeqOf(first)}
+	}
+	if err := driver.Partial(errs); err != nil {
+		return nil, err
 	}
 	return at, nil
 }

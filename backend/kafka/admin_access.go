@@ -54,10 +54,10 @@ func (c *client) failAccess(op string, err error) error {
 func (c *client) Grant(ctx context.Context, r []driver.AccessRule) error {
 	const op = "grant"
 	req := kmsg.NewPtrCreateACLsRequest()
-	for _, r := range r {
-		w, err := wire(r)
+	for i := range r {
+		w, err := wire(r[i])
 		if err != nil {
-			return c.fail(op, "", err)
+			return driver.RefusedAt(len(r), i, c.fail(op, "", err))
 		}
 		k := kmsg.NewCreateACLsRequestCreation()
 		k.ResourceType, k.ResourceName, k.ResourcePatternType = w.kind, w.name, w.pattern
@@ -68,17 +68,24 @@ func (c *client) Grant(ctx context.Context, r []driver.AccessRule) error {
 		return c.fail(op, "", err)
 	}
 	resp, err := request[*kmsg.CreateACLsResponse](ctx, c, c.cl, req)
-	for i := 0; err == nil && i < len(resp.Results); i++ {
-		err = answer(resp.Results[i].ErrorCode, resp.Results[i].ErrorMessage)
-	}
 	if err != nil {
 		return c.failAccess(op, err)
 	}
+	errs := make([]error, len(r))
+	var added []driver.AccessRule
+	for i := range r {
+		if errs[i] = kerr.UnknownServerError; i < len(resp.Results) {
+			errs[i] = answer(resp.Results[i].ErrorCode, resp.Results[i].ErrorMessage)
+		}
+		if errs[i] = c.failAccess(op, errs[i]); errs[i] == nil {
+			added = append(added, r[i])
+		}
+	}
 	settled(ctx, func() bool {
 		now, err := c.Rules(ctx)
-		return err == nil && !slices.ContainsFunc(r, func(r driver.AccessRule) bool { return !slices.ContainsFunc(now, same(r)) })
+		return err == nil && !slices.ContainsFunc(added, func(r driver.AccessRule) bool { return !slices.ContainsFunc(now, same(r)) })
 	})
-	return nil
+	return driver.Partial(errs)
 }
 
 // same compares rules by what they say to Kafka.
@@ -95,10 +102,10 @@ func same(a driver.AccessRule) func(driver.AccessRule) bool {
 func (c *client) Revoke(ctx context.Context, r []driver.AccessRule) ([]driver.AccessRule, error) {
 	const op = "revoke"
 	req := kmsg.NewPtrDeleteACLsRequest()
-	for _, r := range r {
-		w, err := wire(r)
+	for i := range r {
+		w, err := wire(r[i])
 		if err != nil {
-			return nil, c.fail(op, "", err)
+			return nil, driver.RefusedAt(len(r), i, c.fail(op, "", err))
 		}
 		f := kmsg.NewDeleteACLsRequestFilter()
 		f.ResourceType, f.ResourceName, f.ResourcePatternType = w.kind, &w.name, w.pattern
@@ -113,25 +120,27 @@ func (c *client) Revoke(ctx context.Context, r []driver.AccessRule) ([]driver.Ac
 		return nil, c.failAccess(op, err)
 	}
 	var gone []driver.AccessRule
-	var failed error
-	for _, r := range resp.Results {
-		failed = cmpErr(failed, answer(r.ErrorCode, r.ErrorMessage))
-		for _, m := range r.MatchingACLs {
+	errs := make([]error, len(r)) // of each filter, in their order
+	for i := range r {
+		if i >= len(resp.Results) {
+			errs[i] = c.failAccess(op, kerr.UnknownServerError)
+			continue
+		}
+		failed := answer(resp.Results[i].ErrorCode, resp.Results[i].ErrorMessage)
+		for _, m := range resp.Results[i].MatchingACLs {
 			if err := answer(m.ErrorCode, m.ErrorMessage); err != nil {
 				failed = cmpErr(failed, err)
 				continue
 			}
 			gone = append(gone, rule(m.ResourceType, m.ResourceName, m.ResourcePatternType, m.Principal, m.Host, m.Operation, m.PermissionType))
 		}
-	}
-	if failed != nil {
-		return gone, c.failAccess(op, failed)
+		errs[i] = c.failAccess(op, failed)
 	}
 	settled(ctx, func() bool {
 		now, err := c.Rules(ctx)
 		return err == nil && !slices.ContainsFunc(gone, func(r driver.AccessRule) bool { return slices.ContainsFunc(now, same(r)) })
 	})
-	return gone, nil
+	return gone, driver.Partial(errs)
 }
 
 // theCluster is the one resource of its kind.

@@ -111,8 +111,8 @@ func (c *client) ElectLeaders(ctx context.Context, shards []driver.Shard, unclea
 	if err != nil {
 		return nil, c.fail(op, "", err)
 	}
-	var changed []driver.Shard
-	var failed shardFailures
+	var changed, failed []driver.Shard
+	errs := make(map[driver.Shard]error)
 	for stream, ps := range results {
 		for i, r := range ps {
 			s := driver.Shard{Stream: stream, Index: i}
@@ -121,13 +121,28 @@ func (c *client) ElectLeaders(ctx context.Context, shards []driver.Shard, unclea
 				changed = append(changed, s)
 			case errors.Is(r.Err, kerr.ElectionNotNeeded):
 			default:
-				failed = append(failed, c.failShardAt(op, s, withText(r.Err, r.ErrMessage)))
+				failed, errs[s] = append(failed, s), c.failShardAt(op, s, withText(r.Err, r.ErrMessage))
 			}
 		}
 	}
 	slices.SortFunc(changed, driver.Shard.Compare)
+	slices.SortFunc(failed, driver.Shard.Compare)
 	c.elected(ctx, changed, unclean)
-	return changed, failed.err()
+	if len(shards) > 0 {
+		failed = shards
+	} else if len(failed) > 0 { // one that fails is not all that there are
+		return changed, &driver.PartialError{Errs: errsOf(failed, errs)}
+	}
+	return changed, driver.Partial(errsOf(failed, errs))
+}
+
+// errsOf are the errors of shards in their order.
+func errsOf(shards []driver.Shard, errs map[driver.Shard]error) []error {
+	all := make([]error, len(shards))
+	for i, s := range shards {
+		all[i] = errs[s]
+	}
+	return all
 }
 
 // elected waits until metadata know it.
@@ -161,21 +176,6 @@ func (c *client) elected(ctx context.Context, shards []driver.Shard, unclean boo
 func (c *client) failShardAt(op string, s driver.Shard, err error) error {
 	kind, text := c.describe(err, s.Stream)
 	return &driver.Error{Op: op, Shard: s, Kind: kind, Err: text}
-}
-
-// shardFailures are the errors of some of many shards.
-type shardFailures []error
-
-// err is the only one, or the first with the number of the others: errors are
-// one line.
-func (f shardFailures) err() error {
-	switch len(f) {
-	case 0:
-		return nil
-	case 1:
-		return f[0]
-	}
-	return fmt.Errorf("%w, and %d more", f[0], len(f)-1)
 }
 
 // Reassignments are those of the whole cluster.
@@ -215,7 +215,7 @@ func (c *client) Reassign(ctx context.Context, to []driver.Reassignment) error {
 		return c.fail(op, "", err)
 	}
 	var req kadm.AlterPartitionAssignmentsReq
-	for _, r := range to {
+	for at, r := range to {
 		if len(r.Replicas) == 0 {
 			req.CancelAssign(r.Stream, r.Index)
 			continue
@@ -224,7 +224,7 @@ func (c *client) Reassign(ctx context.Context, to []driver.Reassignment) error {
 		for i, n := range r.Replicas {
 			id, err := nodeNumber(n)
 			if err != nil {
-				return c.fail(op, r.Stream, err)
+				return driver.RefusedAt(len(to), at, c.fail(op, r.Stream, err))
 			}
 			ids[i] = id
 		}
@@ -236,11 +236,11 @@ func (c *client) Reassign(ctx context.Context, to []driver.Reassignment) error {
 	if err != nil {
 		return c.fail(op, "", err)
 	}
-	var failed shardFailures
-	for _, r := range to {
+	errs := make([]error, len(to))
+	for i, r := range to {
 		if got := results[r.Stream][r.Index]; got.Err != nil {
-			failed = append(failed, c.failShardAt(op, r.Shard, withText(got.Err, got.ErrMessage)))
+			errs[i] = c.failShardAt(op, r.Shard, withText(got.Err, got.ErrMessage))
 		}
 	}
-	return failed.err()
+	return driver.Partial(errs)
 }

@@ -42,19 +42,18 @@ func (c *client) setPositions(ctx context.Context, op, group string, at []driver
 	if err != nil {
 		return c.groupAtWork(op, group, err)
 	}
-	for _, p := range at {
-		r, ok := stored.Lookup(p.Stream, p.Index)
-		if !ok {
-			return driver.Errorf(driver.ErrUnknown, op, "%s did not say whether the position of %v is stored", c.nodes(), p.Shard)
-		}
-		if errors.Is(r.Err, kerr.UnknownTopicOrPartition) {
-			return driver.Errorf(driver.ErrNotFound, op, "%s has no %v", c.nodes(), p.Shard)
-		}
-		if r.Err != nil {
-			return c.groupAtWork(op, group, r.Err)
+	errs := make([]error, len(at))
+	for i, p := range at {
+		switch r, ok := stored.Lookup(p.Stream, p.Index); {
+		case !ok:
+			errs[i] = driver.Errorf(driver.ErrUnknown, op, "%s did not say whether the position of %v is stored", c.nodes(), p.Shard)
+		case errors.Is(r.Err, kerr.UnknownTopicOrPartition):
+			errs[i] = driver.Errorf(driver.ErrNotFound, op, "%s has no %v", c.nodes(), p.Shard)
+		default:
+			errs[i] = c.groupAtWork(op, group, r.Err)
 		}
 	}
-	return nil
+	return driver.Partial(errs)
 }
 
 // groupAtWork is fail with what to do about members, where those are why Kafka
@@ -131,11 +130,12 @@ func (c *client) DeletePositions(ctx context.Context, group string, shards []dri
 	if err != nil {
 		return c.groupAtWork(op, group, err)
 	}
-	for _, s := range shards {
+	errs := make([]error, len(shards))
+	for i, s := range shards {
 		// A stream that is gone took its positions along.
-		if err := gone[s.Stream][s.Index]; err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
-			return c.groupAtWork(op, group, err)
+		if err := gone[s.Stream][s.Index]; !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			errs[i] = c.groupAtWork(op, group, err)
 		}
 	}
-	return nil
+	return driver.Partial(errs)
 }

@@ -230,11 +230,14 @@ func (c *client) Trim(ctx context.Context, before []driver.Position) ([]driver.P
 		t.Topic, t.Partitions = name, ps
 		req.Topics = append(req.Topics, t)
 	}
-	first := make(map[driver.Shard]int64, len(to))
+	first, failed := map[driver.Shard]int64{}, map[driver.Shard]error{}
 	if len(req.Topics) > 0 {
-		if first, err = c.deleteRecords(ctx, req); err != nil {
+		if first, failed, err = c.deleteRecords(ctx, req); err != nil {
 			return nil, c.fail(op, "", err)
 		}
+	}
+	if err := driver.Partial(errsOf(shards, failed)); err != nil {
+		return nil, err
 	}
 	after := make([]driver.Position, len(before))
 	for i, p := range before {
@@ -247,18 +250,22 @@ func (c *client) Trim(ctx context.Context, before []driver.Position) ([]driver.P
 	return after, nil
 }
 
-// deleteRecords returns the first offsets that are left. The error is the first
-// of a shard's, when the others are done.
-func (c *client) deleteRecords(ctx context.Context, req *kmsg.DeleteRecordsRequest) (map[driver.Shard]int64, error) {
+// deleteRecords returns the first offsets that are left, and the errors of those
+// shards of which nothing was removed, or nobody knows.
+func (c *client) deleteRecords(ctx context.Context, req *kmsg.DeleteRecordsRequest) (first map[driver.Shard]int64, failed map[driver.Shard]error, err error) {
 	answers, err := c.sharded(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	first := map[driver.Shard]int64{}
-	var failed error
+	first, failed = map[driver.Shard]int64{}, map[driver.Shard]error{}
 	for _, a := range answers {
 		if a.Err != nil {
-			failed = cmpErr(failed, a.Err)
+			for _, t := range a.Req.(*kmsg.DeleteRecordsRequest).Topics {
+				for _, p := range t.Partitions {
+					s := driver.Shard{Stream: t.Topic, Index: p.Partition}
+					failed[s] = c.failShard(s, a.Err)
+				}
+			}
 			continue
 		}
 		for _, t := range a.Resp.(*kmsg.DeleteRecordsResponse).Topics {
@@ -270,12 +277,11 @@ func (c *client) deleteRecords(ctx context.Context, req *kmsg.DeleteRecordsReque
 				} else if err != nil {
 					err = c.failShard(s, err)
 				}
-				failed = cmpErr(failed, err)
-				first[s] = p.LowWatermark
+				first[s], failed[s] = p.LowWatermark, err
 			}
 		}
 	}
-	return first, failed
+	return first, failed, nil
 }
 
 // Resolve asks for the positions of all shards at once.

@@ -257,6 +257,23 @@ func TestAdminGroups(t *testing.T) {
 	}
 }
 
+// Of many shards the error says which failed.
+func TestAdminSaysOfEachPosition(t *testing.T) {
+	noLeak(t)
+	c := open(t, url(fake(t).ListenAddrs(), ""), Options{})
+	if err := c.CreateStream(within(t), driver.StreamSpec{Name: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	err := c.SetPositions(within(t), "g", []driver.Position{{Shard: driver.Shard{Stream: "none"}, Next: driver.SeqOf(7)}, {Shard: driver.Shard{Stream: "a"}, Next: driver.SeqOf(7)}})
+	var some *driver.PartialError
+	if !errors.As(err, &some) || len(some.Errs) != 2 || !errors.Is(some.Errs[0], driver.ErrNotFound) || some.Errs[1] != nil {
+		t.Fatalf("got %v, want the first to be not found", err)
+	}
+	if g, err := c.DescribeGroups(within(t), []string{"g"}); err != nil || len(g[0].Positions) != 1 {
+		t.Errorf("%+v, %v: want the position of the second", g, err)
+	}
+}
+
 // A cluster that is away is said to be so within the connect time-out.
 func TestAdminOfNobody(t *testing.T) {
 	noLeak(t)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/redis/rueidis"
@@ -276,20 +277,12 @@ func (c *client) Trim(ctx context.Context, before []driver.Position) ([]driver.P
 	for i := range all {
 		all[i] = i
 	}
+	errs := make([]error, len(before)) // of each shard: one that failed is not asked again
 	for todo := all; len(todo) > 0; {
-		counts, err := c.trim(ctx, rc, keys, before, todo, "~", "LIMIT", strconv.Itoa(trimAtOnce))
-		if err != nil {
-			return nil, err
-		}
-		var more []int
-		for i, n := range counts {
-			if n > 0 {
-				more = append(more, todo[i])
-			}
-		}
-		todo = more
+		todo = c.trim(ctx, rc, keys, before, todo, errs, "~", "LIMIT", strconv.Itoa(trimAtOnce))
 	}
-	if _, err := c.trim(ctx, rc, keys, before, all, "="); err != nil {
+	c.trim(ctx, rc, keys, before, slices.DeleteFunc(all, func(i int) bool { return errs[i] != nil }), errs, "=")
+	if err := driver.Partial(errs); err != nil {
 		return nil, err
 	}
 	sights, err := c.sights(ctx, shards, keys)
@@ -303,24 +296,28 @@ func (c *client) Trim(ctx context.Context, before []driver.Position) ([]driver.P
 	return after, nil
 }
 
-// trim says how many entries went.
-func (c *client) trim(ctx context.Context, rc rueidis.Client, keys []string, before []driver.Position, todo []int, how string, more ...string) ([]int64, error) {
+// trim returns those of the shards in todo of which entries went, and puts the
+// errors of others in errs.
+func (c *client) trim(ctx context.Context, rc rueidis.Client, keys []string, before []driver.Position, todo []int, errs []error, how string, more ...string) (went []int) {
 	cmds := make([]rueidis.Completed, len(todo))
 	for n, i := range todo {
 		args := append([]string{"MINID", how, idText(before[i].Next)}, more...)
 		cmds[n] = rc.B().Arbitrary("XTRIM").Keys(keys[i]).Args(args...).Build()
 	}
 	answers, err := c.askAll(ctx, rc, cmds)
-	if err != nil {
-		return nil, err
-	}
-	counts := make([]int64, len(todo))
 	for n, i := range todo {
-		if counts[n], err = answers[n].AsInt64(); err != nil {
-			return nil, c.keyFailure("", before[i].Shard, keys[i], err)
+		if n >= len(answers) {
+			errs[i] = err
+			continue
+		}
+		count, err := answers[n].AsInt64()
+		if err != nil {
+			errs[i] = c.keyFailure("", before[i].Shard, keys[i], err)
+		} else if count > 0 {
+			went = append(went, i)
 		}
 	}
-	return counts, nil
+	return went
 }
 
 // keysOf are the keys of shards, which have to exist.

@@ -77,16 +77,7 @@ func (c *client) SetPositions(ctx context.Context, group string, at []driver.Pos
 		}
 		cmds[i] = putGroup.build(rc.B(), keys[i], group, idText(p.Next.Prev()), read)
 	}
-	answers, err := c.askAll(ctx, rc, cmds)
-	if err != nil {
-		return err
-	}
-	for i, a := range answers {
-		if err := a.Error(); err != nil {
-			return c.keyFailure("", shards[i], keys[i], err)
-		}
-	}
-	return nil
+	return c.askEach(ctx, rc, shards, keys, cmds, nil)
 }
 
 // DeleteGroup destroys a group in all streams. What is out at members is
@@ -111,7 +102,7 @@ func (c *client) DeleteGroup(ctx context.Context, group string) error {
 	for i, at := range found[group] {
 		keys[i] = at.key
 	}
-	_, err = c.dropGroups(ctx, rc, group, keys)
+	_, err = c.dropGroups(ctx, rc, group, make([]driver.Shard, len(keys)), keys)
 	return err
 }
 
@@ -127,7 +118,7 @@ func (c *client) DeletePositions(ctx context.Context, group string, shards []dri
 	if err != nil {
 		return err
 	}
-	n, err := c.dropGroups(ctx, rc, group, keys)
+	n, err := c.dropGroups(ctx, rc, group, shards, keys)
 	if err == nil && n == 0 && len(keys) > 0 {
 		err = c.noGroup(group)
 	}
@@ -136,7 +127,7 @@ func (c *client) DeletePositions(ctx context.Context, group string, shards []dri
 
 // dropGroups looks at all keys before it destroys anything, and at each again
 // when it does.
-func (c *client) dropGroups(ctx context.Context, rc rueidis.Client, group string, keys []string) (n int, err error) {
+func (c *client) dropGroups(ctx context.Context, rc rueidis.Client, group string, shards []driver.Shard, keys []string) (n int, err error) {
 	for member := range c.connected(ctx, rc)[group] {
 		return 0, fenced(group, member, "is connected")
 	}
@@ -154,7 +145,7 @@ func (c *client) dropGroups(ctx context.Context, rc rueidis.Client, group string
 			continue
 		}
 		if err != nil {
-			return 0, c.keyFailure("", driver.Shard{}, keys[i], err)
+			return 0, c.keyFailure("", shards[i], keys[i], err)
 		}
 		for _, m := range members {
 			if m.Idle < c.alive() {
@@ -165,22 +156,16 @@ func (c *client) dropGroups(ctx context.Context, rc rueidis.Client, group string
 	for i, k := range keys {
 		cmds[i] = dropGroup.build(rc.B(), k, group, millis(c.alive()))
 	}
-	if answers, err = c.askAll(ctx, rc, cmds); err != nil {
-		return 0, err
-	}
-	for i, a := range answers {
-		m, err := a.ToMessage()
-		if err != nil {
-			return n, c.keyFailure("", driver.Shard{}, keys[i], err)
-		}
+	err = c.askEach(ctx, rc, shards, keys, cmds, func(_ int, m rueidis.RedisMessage) error {
 		if member, err := m.ToString(); err == nil {
-			return n, fenced(group, member, "has just come back")
+			return fenced(group, member, "has just come back")
 		}
 		if gone, _ := m.AsInt64(); gone > 0 {
 			n++
 		}
-	}
-	return n, nil
+		return nil
+	})
+	return n, err
 }
 
 func fenced(group, member, why string) error {

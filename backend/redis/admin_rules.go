@@ -258,7 +258,7 @@ func (c *client) Grant(ctx context.Context, rules []driver.AccessRule) error {
 		} else {
 			s, err := c.o.set(r)
 			if err != nil {
-				return err
+				return driver.RefusedAt(len(rules), i, err)
 			}
 			if err := c.needSelectors(); err != nil {
 				return err
@@ -268,19 +268,23 @@ func (c *client) Grant(ctx context.Context, rules []driver.AccessRule) error {
 			}
 		}
 		if !known {
-			return c.noUser(r.User)
+			return driver.RefusedAt(len(rules), i, c.noUser(r.User))
 		}
 		if words[r.User] == nil && len(w) > 0 {
 			order = append(order, r.User)
 		}
 		words[r.User] = append(words[r.User], w...)
 	}
+	errs := make([]error, len(rules))
 	for _, user := range order {
-		if err := c.setACL(ctx, top, user, words[user]); err != nil {
-			return err
+		err := c.setACL(ctx, top, user, words[user])
+		for i := range rules {
+			if rules[i].User == user {
+				errs[i] = err
+			}
 		}
 	}
-	return nil
+	return driver.Partial(errs)
 }
 
 func (c *client) needSelectors() error {
@@ -338,33 +342,39 @@ func (c *client) Revoke(ctx context.Context, rules []driver.AccessRule) (gone []
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	errs := make([]error, len(rules))
 	for i := range rules {
-		r := &rules[i]
-		s, err := c.o.set(r)
-		if err != nil {
-			return gone, err
+		var did bool
+		if did, errs[i] = c.revoke(ctx, &rules[i]); did {
+			gone = append(gone, rules[i])
 		}
-		all, top, err := c.users(ctx)
-		if err != nil {
-			return gone, err
-		}
-		if err := c.needSelectors(); err != nil {
-			return gone, err
-		}
-		at := slices.IndexFunc(all, func(u aclUser) bool { return u.name == r.User })
-		if at < 0 {
-			return gone, c.noUser(r.User)
-		}
-		words := all[at].without(&s, r.Operation, append(c.o.patterns(r), r.Name))
-		if len(words) == 0 {
-			continue
-		}
-		if err := c.setACL(ctx, top, r.User, words); err != nil {
-			return gone, err
-		}
-		gone = append(gone, *r)
 	}
-	return gone, nil
+	return gone, driver.Partial(errs)
+}
+
+// revoke takes one rule back, and says whether it was there.
+func (c *client) revoke(ctx context.Context, r *driver.AccessRule) (bool, error) {
+	s, err := c.o.set(r)
+	if err != nil {
+		return false, err
+	}
+	all, top, err := c.users(ctx)
+	if err != nil {
+		return false, err
+	}
+	if err := c.needSelectors(); err != nil {
+		return false, err
+	}
+	at := slices.IndexFunc(all, func(u aclUser) bool { return u.name == r.User })
+	if at < 0 {
+		return false, c.noUser(r.User)
+	}
+	words := all[at].without(&s, r.Operation, append(c.o.patterns(r), r.Name))
+	if len(words) == 0 {
+		return false, nil
+	}
+	err = c.setACL(ctx, top, r.User, words)
+	return err == nil, err
 }
 
 // without are the words that take a set away from a user, or the access to

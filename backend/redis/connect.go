@@ -203,8 +203,8 @@ func newClient(o rueidis.ClientOption) (rc rueidis.Client, err error) {
 // ask sends commands and waits for the answers within ctx and the request
 // time-out. It is for what is not asked often: rueidis lets a command wait for
 // somebody else's connection attempt longer than the command's context allows,
-// so that it gets a goroutine of its own. Errors of the way to the server are
-// returned, those that a server answered are in the results.
+// so that it gets a goroutine of its own. The first error of the way to a server
+// is returned, beside the results, which have all errors of each.
 func (c *client) ask(ctx context.Context, rc rueidis.Client, cmds ...rueidis.Completed) ([]rueidis.RedisResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.RequestTimeout)
 	defer cancel()
@@ -226,7 +226,7 @@ func (c *client) ask(ctx context.Context, rc rueidis.Client, cmds ...rueidis.Com
 	case <-done:
 		for _, a := range answers {
 			if err := a.NonRedisError(); err != nil {
-				return nil, c.failure("", driver.Shard{}, err)
+				return answers, c.failure("", driver.Shard{}, err)
 			}
 		}
 		return answers, nil

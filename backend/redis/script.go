@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/redis/rueidis"
+
+	"github.com/seastreamer/seastreamer/driver"
 )
 
 // A script is Lua that a server runs at one moment. It is sent
@@ -26,10 +28,30 @@ func (c *client) askAll(ctx context.Context, rc rueidis.Client, cmds []rueidis.C
 	answers := make([]rueidis.RedisResult, 0, len(cmds))
 	for from := 0; from < len(cmds); from += askAtOnce {
 		some, err := c.ask(ctx, rc, cmds[from:min(from+askAtOnce, len(cmds))]...)
+		answers = append(answers, some...)
 		if err != nil {
 			return answers, err
 		}
-		answers = append(answers, some...)
 	}
 	return answers, nil
+}
+
+// askEach is askAll for commands that change something, each of a shard: where
+// some of them fail it says of each what became of it.
+func (c *client) askEach(ctx context.Context, rc rueidis.Client, shards []driver.Shard, keys []string, cmds []rueidis.Completed, did func(i int, m rueidis.RedisMessage) error) error {
+	answers, err := c.askAll(ctx, rc, cmds)
+	errs := make([]error, len(cmds))
+	for i := range cmds {
+		if i >= len(answers) {
+			errs[i] = err
+			continue
+		}
+		m, err := answers[i].ToMessage()
+		if err != nil {
+			errs[i] = c.keyFailure("", shards[i], keys[i], err)
+		} else if did != nil {
+			errs[i] = did(i, m)
+		}
+	}
+	return driver.Partial(errs)
 }

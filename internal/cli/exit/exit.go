@@ -88,7 +88,7 @@ func From(err error) *Error {
 	}
 	e = &Error{Code: Partial, Err: err}
 	var some *admin.PartialError
-	ofMany := errors.As(err, &some) && len(some.Failures) < some.Total // the others worked: that is a partial result, whatever kind these are
+	ofMany := errors.As(err, &some) && len(some.Failures)+some.NotTried < some.Total // the others worked: that is a partial result, whatever kind these are
 	for _, k := range kinds {
 		if !ofMany && errors.Is(err, k.kind) {
 			e.Code, e.Hint = k.code, k.hint
