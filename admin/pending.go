@@ -70,9 +70,9 @@ func (ch ClaimPending) plan(_ context.Context, c *Client) (*Plan, error) {
 // listed is up to how many messages of a shard each have a step of their own.
 const listed = 20
 
-// pendingPlan does something to messages, a page of a shard at a time. A step is
-// one message, or where there are many all of a shard. Is says in words what those
-// are not to which nothing was done.
+// pendingPlan does something to messages. A step is one message, or where there
+// are many a page of a shard. Is says in words what those are not to which nothing
+// was done.
 func pendingPlan(group string, ids []MessageID, like Step, is string, destructive, loose bool, do func(context.Context, []MessageID) (int, error)) *Plan {
 	ids = slices.Clone(ids)
 	slices.SortFunc(ids, func(a, b MessageID) int {
@@ -92,7 +92,7 @@ func pendingPlan(group string, ids []MessageID, like Step, is string, destructiv
 		shard := ids[:n]
 		ids = ids[n:]
 		if n > listed {
-			parts = append(parts, shard)
+			parts = slices.AppendSeq(parts, slices.Chunk(shard, page))
 			continue
 		}
 		for i := range shard {
@@ -108,14 +108,18 @@ func pendingPlan(group string, ids []MessageID, like Step, is string, destructiv
 		p.Steps = append(p.Steps, s)
 	}
 	p.apply = func(ctx context.Context, p *Plan) error {
+		away := make(map[ss.Shard]bool) // its pages behind the one that failed are left
 		return p.each(ctx, func(i int) error {
-			did := 0
-			for some := range slices.Chunk(parts[i], page) {
-				n, err := do(ctx, some)
-				did += n
-				if err != nil {
-					return err
+			if away[parts[i][0].Shard] {
+				return driver.ErrNotTried
+			}
+			did, err := do(ctx, parts[i])
+			if err != nil {
+				away[parts[i][0].Shard] = true
+				if did > 0 {
+					err = fmt.Errorf("%d of %d were done, and then: %w", did, len(parts[i]), err)
 				}
+				return err
 			}
 			missing := len(parts[i]) - did
 			if missing <= 0 {

@@ -133,14 +133,13 @@ func (p *Plan) each(ctx context.Context, do func(i int) error) error {
 	e := &PartialError{Total: len(p.Steps)}
 	for i := range p.Steps {
 		s := &p.Steps[i]
-		if len(e.Failures) > 0 && ctx.Err() != nil {
-			s.end(driver.ErrNotTried)
-			e.NotTried++
-			continue
+		err := driver.ErrNotTried
+		if len(e.Failures) == 0 || ctx.Err() == nil {
+			err = do(i)
 		}
-		err := do(i)
-		s.end(err)
-		if err != nil {
+		if s.end(err); s.NotTried {
+			e.NotTried++
+		} else if err != nil {
 			e.Failures = append(e.Failures, Failure{s.Item, err})
 		}
 	}
