@@ -77,8 +77,9 @@ func (c *Client) Users(ctx context.Context) ([]UserInfo, error) {
 	return d.Users(ctx)
 }
 
-// SetNodeConfig is the change of settings of a node, or with Node "" of all. A
-// nil value is the default.
+// SetNodeConfig is the change of settings of a node, or with Node "" of all: those
+// that the cluster keeps for all nodes, or where there are none, as on Redis, those
+// of each node that has data. A nil value is the default.
 type SetNodeConfig struct {
 	Node string
 	Set  map[string]*string
@@ -92,17 +93,58 @@ func (ch SetNodeConfig) plan(ctx context.Context, c *Client) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	var was []ConfigEntry
-	target := "all nodes"
-	if ch.Node != "" {
-		target = "node " + ch.Node
-		if was, err = d.NodeConfig(ctx, ch.Node); err != nil {
-			return nil, err
-		}
+	p := &Plan{Target: nodeName(ch.Node), Destructive: true}
+	was, err := d.NodeConfig(ctx, ch.Node)
+	if ch.Node == "" && errors.Is(err, errUnsupported) {
+		return p, ch.eachNode(ctx, d, p)
 	}
-	p := &Plan{Target: target, Destructive: true}
+	if err != nil {
+		return nil, err
+	}
+	p.Steps = ch.steps(ch.Node, was)
+	p.apply = once(func(ctx context.Context) error { return d.SetNodeConfig(ctx, ch.Node, ch.Set) })
+	return p, nil
+}
+
+func nodeName(id string) string {
+	if id == "" {
+		return "all nodes"
+	}
+	return "node " + id
+}
+
+// eachNode plans the change of each node for itself. One that is down is tried,
+// and fails.
+func (ch SetNodeConfig) eachNode(ctx context.Context, d driver.NodeAdmin, p *Plan) error {
+	nodes, err := d.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	nodes = slices.DeleteFunc(nodes, func(n NodeInfo) bool { return slices.Contains(n.Roles, "sentinel") })
+	for _, n := range nodes {
+		var was []ConfigEntry
+		if n.Up {
+			was, _ = d.NodeConfig(ctx, n.ID) // how it is is not known then
+		}
+		p.Steps = append(p.Steps, ch.steps(n.ID, was)...)
+	}
+	p.apply = func(ctx context.Context, p *Plan) error {
+		for i, n := range nodes {
+			err := driver.ErrNotTried
+			if i == 0 || ctx.Err() == nil {
+				err = d.SetNodeConfig(ctx, n.ID, ch.Set)
+			}
+			end(p.Steps[i*len(ch.Set):(i+1)*len(ch.Set)], err)
+		}
+		return p.result()
+	}
+	return nil
+}
+
+// steps are those of one node whose settings were so.
+func (ch SetNodeConfig) steps(id string, was []ConfigEntry) (steps []Step) {
 	for _, name := range slices.Sorted(keys(ch.Set)) {
-		s := Step{Item: target, Action: "set", What: name, To: "default"}
+		s := Step{Item: nodeName(id), Action: "set", What: name, To: "default"}
 		secret := secretName(name)
 		if i := slices.IndexFunc(was, func(e ConfigEntry) bool { return e.Name == name }); i >= 0 {
 			s.From, secret = was[i].Value, secret || was[i].Secret
@@ -113,10 +155,9 @@ func (ch SetNodeConfig) plan(ctx context.Context, c *Client) (*Plan, error) {
 		if secret {
 			s.From, s.To = "", "(secret)"
 		}
-		p.Steps = append(p.Steps, s)
+		steps = append(steps, s)
 	}
-	p.apply = once(func(ctx context.Context) error { return d.SetNodeConfig(ctx, ch.Node, ch.Set) })
-	return p, nil
+	return steps
 }
 
 // secretName reports whether a setting of this name may hold a secret, where

@@ -7,11 +7,14 @@ type NodeAdmin interface {
 	// Nodes are the servers of the cluster, or the one there is, by ID.
 	Nodes(ctx context.Context) ([]NodeInfo, error)
 
-	// NodeConfig are the settings of one node, by name.
+	// NodeConfig are the settings of one node, by name; with id "" those that the
+	// cluster keeps for all nodes. Where each node has its own that is
+	// ErrUnsupported.
 	NodeConfig(ctx context.Context, id string) ([]ConfigEntry, error)
 
-	// SetNodeConfig changes settings of one node, while it runs; with id "" of
-	// all of them. A nil value takes a setting back to the default.
+	// SetNodeConfig changes settings of one node, while it runs; with id "" those
+	// of NodeConfig with id "". A nil value takes a setting back to the default.
+	// All of set are changed, or an error says that some may not be.
 	SetNodeConfig(ctx context.Context, id string, set map[string]*string) error
 
 	// LogDirs are the folders in which a node keeps data; with id "" those of
@@ -23,7 +26,7 @@ type NodeAdmin interface {
 type NodeInfo struct {
 	ID, Addr, Rack string
 	// Roles are what it does: "broker" and "controller" on Kafka; "master",
-	// "replica" and "sentinel" on Redis.
+	// "replica" and "sentinel", which has no data, on Redis.
 	Roles   []string
 	Of      string // ID of the master of which it is a replica
 	Version string

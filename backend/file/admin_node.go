@@ -44,18 +44,24 @@ var formatVersion = fmt.Sprintf("format %d", version)
 // NodeConfig implements [driver.NodeAdmin]: the options of this process, by
 // their names in a URL.
 func (d *fileDriver) NodeConfig(_ context.Context, id string) ([]driver.ConfigEntry, error) {
-	if err := d.checkNode(id, false); err != nil {
+	err := d.checkNode(id, true)
+	if err == nil && id == "" {
+		err = errNoServer
+	}
+	if err != nil {
 		return nil, wrap("read the settings of node "+id, driver.Shard{}, err)
 	}
 	return d.opts.nodeConfig(), nil
 }
+
+var errNoServer = driver.Errorf(errors.ErrUnsupported, "", "files have no server: the options of a process are in the URL that it opens, and SetStream has those of a stream")
 
 // SetNodeConfig implements [driver.NodeAdmin]. There is no server that could
 // change while it runs.
 func (d *fileDriver) SetNodeConfig(_ context.Context, id string, _ map[string]*string) error {
 	err := d.checkNode(id, true)
 	if err == nil {
-		err = driver.Errorf(errors.ErrUnsupported, "", "files have no server: the options of a process are in the URL that it opens, and SetStream has those of a stream")
+		err = errNoServer
 	}
 	return wrap("change the settings of node "+id, driver.Shard{}, err)
 }

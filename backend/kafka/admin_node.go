@@ -221,9 +221,13 @@ func (c *client) quorum(ctx context.Context) *quorum {
 	return q
 }
 
-// NodeConfig needs the node to be up, and to be a broker.
+// NodeConfig needs the node to be up, and to be a broker; with id "" it is what
+// the cluster keeps for all brokers that say nothing else.
 func (c *client) NodeConfig(ctx context.Context, id string) ([]driver.ConfigEntry, error) {
 	op := "configuration of node " + id
+	if id == "" {
+		op = "configuration of all nodes"
+	}
 	_, err := c.brokers(ctx, id)
 	if err != nil {
 		return nil, c.fail(op, "", err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	ss "github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/admin"
 	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/internal/redistest"
 )
@@ -28,6 +30,8 @@ func problems(t *testing.T, c *client) (all []string, k driver.ClusterInfo) {
 	}
 	return all, k
 }
+
+func administration(c *client) *admin.Client { return admin.New(ss.New(c, ss.Options{})) }
 
 func hasProblem(all []string, what, item string) bool {
 	for _, p := range all {
@@ -74,8 +78,15 @@ func TestAdministrationOfAClusterWithHoles(t *testing.T) {
 		}
 	}
 	v := "5"
-	if err := c.SetNodeConfig(t.Context(), "", map[string]*string{"maxmemory-samples": &v}); err == nil || !strings.Contains(err.Error(), "2 of 6 nodes: ") {
+	p, err := administration(c).Apply(t.Context(), admin.SetNodeConfig{Set: map[string]*string{"maxmemory-samples": &v}})
+	if err == nil || !strings.HasPrefix(err.Error(), "2 of 6 failed: ") {
 		t.Errorf("settings of all: got %v, want an error that names two", err)
+	}
+	for _, s := range p.Steps {
+		down := s.Item == "node "+master || s.Item == "node "+replica
+		if s.Done == down || (s.Error != "") != down || s.NotTried {
+			t.Errorf("step %+v", s)
+		}
 	}
 	if got := s.Call(t, 2, "CONFIG", "GET", "maxmemory-samples"); !strings.HasSuffix(got, "\n5") {
 		t.Errorf("the others were not set: %q", got)
@@ -126,7 +137,7 @@ func TestAdministrationOfARentedServer(t *testing.T) {
 	_, rulesErr := c.Rules(ctx)
 	v := "5"
 	for what, err := range map[string]error{
-		"CONFIG": configErr, "CONFIG ": c.SetNodeConfig(ctx, "", map[string]*string{"maxmemory-samples": &v}),
+		"CONFIG": configErr, "CONFIG ": c.SetNodeConfig(ctx, s.Addr(1), map[string]*string{"maxmemory-samples": &v}),
 		"ACL": usersErr, "ACL ": rulesErr, "ACL  ": c.SetUser(ctx, driver.UserSpec{Name: "u", Password: "x"}),
 	} {
 		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), strings.TrimSpace(what)+" is not there") || strings.Contains(err.Error(), "\n") {

@@ -93,6 +93,9 @@ func infoNumber(info map[string]string, name string) int64 {
 
 // theNode is the server of an id, or of an address.
 func (c *client) theNode(ctx context.Context, id string) (*server, error) {
+	if id == "" {
+		return nil, unsupported("each node of Redis has its own settings: name one")
+	}
 	top, err := c.topology(ctx)
 	if err != nil {
 		return nil, err
@@ -173,30 +176,17 @@ func (c *client) configFailure(s *server, err error) error {
 // SetNodeConfig is CONFIG SET: all of set at one moment from Redis 7.0 on, one
 // after the other before. It lasts until the server ends, unless CONFIG REWRITE
 // writes it down. Redis does not know defaults, so that a nil value is
-// ErrUnsupported. With id "" every node that has data is tried, and the error
-// names all that failed.
+// ErrUnsupported.
 func (c *client) SetNodeConfig(ctx context.Context, id string, set map[string]*string) error {
 	for _, name := range slices.Sorted(maps.Keys(set)) {
 		if set[name] == nil {
 			return unsupported("Redis does not say what the default of %s is: give a value", name)
 		}
 	}
-	top, err := c.topology(ctx)
+	s, err := c.theNode(ctx, id)
 	if err != nil {
 		return err
 	}
-	to := top.data()
-	if id != "" {
-		s := top.find(id)
-		if s == nil {
-			return driver.Errorf(driver.ErrNotFound, "", "%s has no node %q", c.where(), id)
-		}
-		to = []*server{s}
-	}
-	return onEach(to, func(s *server) error { return c.setConfig(ctx, s, set) })
-}
-
-func (c *client) setConfig(ctx context.Context, s *server, set map[string]*string) error {
 	names := slices.Sorted(maps.Keys(set))
 	cmds := [][]string{{"CONFIG", "SET"}}
 	if s.role == "sentinel" {
