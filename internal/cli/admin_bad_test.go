@@ -35,6 +35,8 @@ var adminBads = []bad{
 	{"streamer stream create new --set max-ages=7d", "", 2, `no setting "max-ages"`, "retention"},
 	{"streamer stream create new --set max-age=soon", "", 2, "soon", ""},
 	{"streamer stream create new --set max-age", "", 2, "max-age has no value", "max-age=VALUE"},
+	{"streamer stream create new --set max-age=1d --set max-age=2d", "", 2, `"max-age" is named twice`, "once"},
+	{"streamer stream set there x.y=1 max-age=1d x.y=2", "", 2, `"x.y" is named twice`, "once"},
 	{"streamer stream create new --set compact=true", "", 2, "compact", ""},
 	{"streamer stream create new --set no.such=1", "", 2, "no.such", ""},
 	{"streamer stream set there", "", 2, "a stream and a setting", "stream set news max-age=7d"},
@@ -123,6 +125,14 @@ var adminBads = []bad{
 	{"streamer pending nack there g 1 --min-idle 1m", "", 2, "--min-idle is for --all", "leave it out"},
 	{"streamer pending ack there g x", "", 2, `"x" is not a message`, "SHARD=SEQ"},
 	{"streamer pending ack there g 9=1", "", 5, "there[9]", "pending ls"},
+
+	// node, acl and user
+	{"streamer node set 1 a=1 a=2 --yes", "", 2, `"a" is named twice`, "once"},
+	{"streamer node set all a=1 b=1 a=default --yes", "", 2, `"a" is named twice`, "once"},
+	{"streamer acl grant alice read, --stream x", "", 2, `"read,": an operation is empty`, "acl grant alice read,describe"},
+	{"streamer acl grant alice ,read --stream x", "", 2, `",read": an operation is empty`, "acl grant alice read,describe"},
+	{"streamer acl revoke alice ,, --stream x", "", 2, `",,": an operation is empty`, "acl revoke alice read,describe"},
+	{"streamer acl grant alice read,read --stream x", "", 2, `"read" is named twice`, "once"},
 }
 
 // TestBadAdministration is TestBadInput for the rows above.

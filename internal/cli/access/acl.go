@@ -150,7 +150,14 @@ func newGrant(f *factory.Factory, revoke bool) *cobra.Command {
 			if err := factory.Operands(args, 2, 2, "a user and operations", "acl "+use+" alice read --stream news"); err != nil {
 				return err
 			}
-			rules, err := t.rules(args[0], strings.Split(args[1], ","), deny)
+			operations := strings.Split(args[1], ",")
+			if slices.Contains(operations, "") {
+				return exit.Usagef("for instance acl "+use+" "+args[0]+" read,describe", "%q: an operation is empty", args[1])
+			}
+			if err := factory.Once("operation", operations); err != nil {
+				return err
+			}
+			rules, err := t.rules(args[0], operations, deny)
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package factory
 
 import (
 	"context"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -39,6 +40,27 @@ func Group(use, short, example string, below ...*cobra.Command) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(below...)
 	return cmd
+}
+
+// Once is an error where one of the names of things comes twice.
+func Once(thing string, names []string) error {
+	seen := make(map[string]bool, len(names))
+	for _, n := range names {
+		if seen[n] {
+			return exit.Usagef("name it once", "%s %q is named twice", thing, n)
+		}
+		seen[n] = true
+	}
+	return nil
+}
+
+// OnceEach is Once for the names of NAME=VALUE.
+func OnceEach(thing string, settings []string) error {
+	names := make([]string, len(settings))
+	for i, s := range settings {
+		names[i], _, _ = strings.Cut(s, "=")
+	}
+	return Once(thing, names)
 }
 
 // Operands is an error where there are too few operands or too many; most below

@@ -63,10 +63,8 @@ func (f *Factory) Resolve(t Target, operands ...string) (ss.URL, error) {
 		}
 		u = of
 	}
-	for i, s := range streams {
-		if slices.Contains(streams[:i], s) {
-			return ss.URL{}, exit.Usagef("name it once", "stream %q is named twice", s)
-		}
+	if err := Once("stream", streams); err != nil {
+		return ss.URL{}, err
 	}
 	b, given, err := f.broker(t)
 	switch {

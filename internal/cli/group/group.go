@@ -96,19 +96,15 @@ func names(args []string, least, most int, want, example string) error {
 	case most >= 0 && len(args) > most:
 		return exit.Usagef(example, "%q is too much: %s is wanted", args[most], want)
 	}
-	seen := make(map[string]bool)
 	for _, g := range args {
 		switch {
 		case g == "":
 			return exit.Usagef(example, "a group has a name: \"\" is none")
 		case strings.Contains(g, "://"):
 			return exit.Usagef("name the broker with --broker, or a stream with --stream", "%q is a URL and not the name of a group", g)
-		case seen[g]:
-			return exit.Usagef("name it once", "group %q is named twice", g)
 		}
-		seen[g] = true
 	}
-	return nil
+	return factory.Once("group", args)
 }
 
 // shardList is shards in words: news[0-3,7] sport[0]. They are in order.

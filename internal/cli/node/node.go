@@ -195,6 +195,9 @@ func newSet(f *factory.Factory) *cobra.Command {
 			if err := factory.Operands(args, 2, -1, "a node's id, or all, and a setting", "node set 1 log.cleaner.threads=2"); err != nil {
 				return err
 			}
+			if err := factory.OnceEach("setting", args[1:]); err != nil {
+				return err
+			}
 			ch := admin.SetNodeConfig{Node: args[0], Set: map[string]*string{}}
 			if ch.Node == "all" {
 				ch.Node = ""

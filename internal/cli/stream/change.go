@@ -60,6 +60,9 @@ func newCreate(f *factory.Factory) *cobra.Command {
 }
 
 func settings(s *admin.Settings, texts []string) error {
+	if err := factory.OnceEach("setting", texts); err != nil {
+		return err
+	}
 	for _, t := range texts {
 		if err := admin.ParseSetting(s, t); err != nil {
 			return exit.Usagef("", "%v", err)
