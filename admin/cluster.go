@@ -367,6 +367,9 @@ func (ch SetUser) plan(ctx context.Context, c *Client) (*Plan, error) {
 	if ch.Password != "" {
 		to = append(to, strings.TrimSpace("a password "+ch.Mechanism))
 	}
+	if ch.NoPassword {
+		to = append(to, "no password")
+	}
 	if ch.Disable {
 		to = append(to, "disabled")
 	}

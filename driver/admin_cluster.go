@@ -148,6 +148,9 @@ type UserInfo struct {
 type UserSpec struct {
 	Name     string
 	Password string // "" leaves it as it is, and is refused for a new user
+	// NoPassword: whoever names the user is let in, where the backend has that.
+	// With a Password it is ErrInvalid.
+	NoPassword bool
 	// Mechanism is how the password is kept: "" is the backend's best.
 	Mechanism string
 	Disable   bool

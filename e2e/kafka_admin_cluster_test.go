@@ -204,6 +204,7 @@ func (a *administration) access() {
 		t.Fatal(err)
 	}
 	wants(t, "a user without a password", a.SetUser(t.Context(), driver.UserSpec{Name: "bob"}), driver.ErrInvalid)
+	wants(t, "a user that needs no password", a.SetUser(t.Context(), driver.UserSpec{Name: "bob", NoPassword: true}), errors.ErrUnsupported)
 	wants(t, "a user that is disabled", a.SetUser(t.Context(), driver.UserSpec{Name: "alice", Disable: true}), errors.ErrUnsupported)
 	users := func() map[string][]string {
 		all, err := a.Users(t.Context())

@@ -112,6 +112,9 @@ func TestAdminCluster(t *testing.T) {
 	if _, err := c.NodeConfig(within(t), "x"); !errors.Is(err, driver.ErrInvalid) {
 		t.Errorf("node x: %v, want ErrInvalid", err)
 	}
+	if err := c.SetUser(within(t), driver.UserSpec{Name: "bob", NoPassword: true}); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("a user that needs no password: %v, want ErrUnsupported", err)
+	}
 	if _, err := c.NodeConfig(within(t), "9"); !errors.Is(err, driver.ErrNotFound) {
 		t.Errorf("node 9: %v, want ErrNotFound", err)
 	}

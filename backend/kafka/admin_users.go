@@ -85,6 +85,8 @@ func (c *client) SetUser(ctx context.Context, u driver.UserSpec) error {
 	switch {
 	case u.Name == "":
 		return driver.Errorf(driver.ErrInvalid, "set user", "the user has no name")
+	case u.NoPassword:
+		return unlisted(op, "a user without a password: Kafka keeps passwords and nothing else of users, and who has none comes with a certificate or a ticket, and needs only rules (acl grant)")
 	case u.Disable:
 		return unlisted(op, "Kafka cannot disable a user: deny it everything, or delete it")
 	case len(u.Native) > 0:

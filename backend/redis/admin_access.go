@@ -110,6 +110,8 @@ func (c *client) SetUser(ctx context.Context, u driver.UserSpec) error {
 	switch {
 	case u.Name == "" || strings.ContainsAny(u.Name, " \t\r\n\x00"):
 		return driver.Errorf(driver.ErrInvalid, "", "user %q: a name without spaces is wanted", u.Name)
+	case u.NoPassword && u.Password != "":
+		return driver.Errorf(driver.ErrInvalid, "", "user %q: with a password, or without one", u.Name)
 	case u.Mechanism != "" && u.Mechanism != "sha256" && u.Mechanism != "sha-256":
 		return unsupported("Redis keeps passwords as sha-256, not as %s", u.Mechanism)
 	}
@@ -119,7 +121,7 @@ func (c *client) SetUser(ctx context.Context, u driver.UserSpec) error {
 	}
 	known := slices.ContainsFunc(all, func(o aclUser) bool { return o.name == u.Name })
 	login := func(w string) bool { return w == "nopass" || w != "" && strings.ContainsRune(">#", rune(w[0])) }
-	if !known && u.Password == "" && !slices.ContainsFunc(u.Native, login) {
+	if !known && u.Password == "" && !u.NoPassword && !slices.ContainsFunc(u.Native, login) {
 		return driver.Errorf(driver.ErrInvalid, "", "user %q is new: give a password", u.Name)
 	}
 	words := []string{"ACL", "SETUSER", u.Name}
@@ -130,6 +132,9 @@ func (c *client) SetUser(ctx context.Context, u driver.UserSpec) error {
 		words = append(words, "on")
 	}
 	var secrets []string
+	if u.NoPassword {
+		words = append(words, "nopass")
+	}
 	if u.Password != "" {
 		hash := sha256.Sum256([]byte(u.Password))
 		words = append(words, "resetpass", "#"+hex.EncodeToString(hash[:]))

@@ -28,6 +28,9 @@ func users(t *testing.T, s *redistest.Servers, kind string) {
 	if err := c.SetUser(ctx, driver.UserSpec{Name: "ann"}); !errors.Is(err, driver.ErrInvalid) {
 		t.Errorf("without a password: got %v, want ErrInvalid", err)
 	}
+	if err := c.SetUser(ctx, driver.UserSpec{Name: "ann", Password: "x", NoPassword: true}); !errors.Is(err, driver.ErrInvalid) {
+		t.Errorf("with a password and without: got %v, want ErrInvalid", err)
+	}
 	if err := c.SetUser(ctx, driver.UserSpec{Name: "ann", Password: "sesame", Native: []string{"+ping", "~a:*"}}); err != nil {
 		t.Fatal(err)
 	}

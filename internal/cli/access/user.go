@@ -67,7 +67,7 @@ func newUserSet(f *factory.Factory, create bool) *cobra.Command {
 	b := &factory.Broker{F: f}
 	var o change.Options
 	var file, mechanism string
-	var disable, enable bool
+	var none, disable, enable bool
 	use, short := "set", "Change a user"
 	if create {
 		use, short = "create", "Create a user"
@@ -85,7 +85,7 @@ func newUserSet(f *factory.Factory, create bool) *cobra.Command {
 					return exit.Usagef("use --password-file FILE", "a password among the rules can be seen by every user of this machine")
 				}
 			}
-			spec := admin.UserSpec{Name: args[0], Mechanism: mechanism, Disable: disable, Native: args[1:]}
+			spec := admin.UserSpec{Name: args[0], Mechanism: mechanism, NoPassword: none, Disable: disable, Native: args[1:]}
 			if enable {
 				spec.Native = append([]string{"on"}, spec.Native...)
 			}
@@ -93,10 +93,10 @@ func newUserSet(f *factory.Factory, create bool) *cobra.Command {
 			if spec.Password, err = password(f, file); err != nil {
 				return err
 			}
-			if create && spec.Password == "" {
-				return exit.Usagef("user create alice --password-file FILE", "a new user needs a password")
+			if create && file == "" && !none && len(args) == 1 {
+				return exit.Usagef("user create "+args[0]+" --password-file FILE, or --no-password where the backend has that", "a new user needs a password")
 			}
-			if !create && file == "" && !disable && !enable && len(args) == 1 {
+			if !create && file == "" && !none && !disable && !enable && len(args) == 1 {
 				return exit.Usagef("for instance --password-file FILE", "say what to change")
 			}
 			return b.With(cmd.Context(), func(u ss.URL, c *admin.Client) error {
@@ -111,10 +111,12 @@ func newUserSet(f *factory.Factory, create bool) *cobra.Command {
 	b.AddFlags(fs)
 	change.AddFlags(fs, &o)
 	fs.StringVar(&file, "password-file", "", "read the password from `FILE`; - is standard input")
+	fs.BoolVar(&none, "no-password", false, "let in whoever names the user, where the backend can (Redis: nopass)")
 	fs.StringVar(&mechanism, "mechanism", "", "how the password is kept, `NAME`: on Kafka SCRAM-SHA-512 (the default) or SCRAM-SHA-256")
 	fs.BoolVar(&disable, "disable", false, "let the user not log in, where the backend can")
 	fs.BoolVar(&enable, "enable", false, "let the user log in again, where the backend can")
 	cmd.MarkFlagsMutuallyExclusive("disable", "enable")
+	cmd.MarkFlagsMutuallyExclusive("password-file", "no-password")
 	return cmd
 }
 
