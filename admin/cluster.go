@@ -59,7 +59,8 @@ func (c *Client) Reassignments(ctx context.Context) ([]Reassignment, error) {
 	return d.Reassignments(ctx)
 }
 
-// Rules are what users may do, and may not.
+// Rules are what users may do, and may not. Where some nodes could not be asked
+// it is the rules of the others, and an error.
 func (c *Client) Rules(ctx context.Context) ([]AccessRule, error) {
 	d, err := c.access()
 	if err != nil {
@@ -68,7 +69,8 @@ func (c *Client) Rules(ctx context.Context) ([]AccessRule, error) {
 	return d.Rules(ctx)
 }
 
-// Users are the users that the server itself knows.
+// Users are the users that the server itself knows. Where some nodes could not be
+// asked it is those of the others, and an error.
 func (c *Client) Users(ctx context.Context) ([]UserInfo, error) {
 	d, err := c.access()
 	if err != nil {
@@ -380,7 +382,7 @@ func (ch SetUser) plan(ctx context.Context, c *Client) (*Plan, error) {
 		to = append(to, w)
 	}
 	users, err := d.Users(ctx)
-	if err != nil {
+	if err != nil && len(users) == 0 {
 		return nil, err
 	}
 	// A new user takes nothing from anybody.

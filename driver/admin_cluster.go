@@ -102,7 +102,8 @@ type Reassignment struct {
 
 // An AccessAdmin is a Driver whose users and their rights can be administered.
 type AccessAdmin interface {
-	// Rules are what users may do, and may not.
+	// Rules are what users may do, and may not. Where each node has its own, and
+	// some could not be asked, it is those of the others, and an error.
 	Rules(ctx context.Context) ([]AccessRule, error)
 	// Grant adds rules; those that are there are left. Of some of many it is a
 	// [PartialError].
@@ -110,7 +111,8 @@ type AccessAdmin interface {
 	// Revoke removes rules and returns those that were there. Of some of many it
 	// is a [PartialError].
 	Revoke(ctx context.Context, r []AccessRule) ([]AccessRule, error)
-	// Users are the users that the server itself knows.
+	// Users are the users that the server itself knows; as Rules, with an error
+	// those of the nodes that could be asked.
 	Users(ctx context.Context) ([]UserInfo, error)
 	// SetUser makes a user or changes one.
 	SetUser(ctx context.Context, u UserSpec) error

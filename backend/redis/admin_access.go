@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ import (
 // REWRITE writes them down.
 
 // users are those of all nodes, by name; where nodes differ a user comes more
-// than once.
+// than once. With an error they are those of the nodes that could be asked.
 func (c *client) users(ctx context.Context) ([]aclUser, *topology, error) {
 	top, err := c.topology(ctx)
 	if err != nil {
@@ -50,7 +51,17 @@ func (c *client) users(ctx context.Context) ([]aclUser, *topology, error) {
 	for _, name := range slices.Sorted(maps.Keys(known)) {
 		all = append(all, known[name]...)
 	}
-	if len(all) > 0 { // a node that is away does not hide what the others say
+	if err != nil && len(all) > 0 {
+		err = &driver.Error{Kind: kindOf(err), Err: fmt.Errorf("not all nodes could be asked: %w", err)}
+	}
+	return all, top, err
+}
+
+// known are the users before they are changed. A node that could not be asked
+// cannot be changed either, and the change says so.
+func (c *client) known(ctx context.Context) ([]aclUser, *topology, error) {
+	all, top, err := c.users(ctx)
+	if len(all) > 0 {
 		err = nil
 	}
 	return all, top, err
@@ -82,9 +93,6 @@ func (c *client) acl(ctx context.Context, s *server, secrets []string, cmds ...[
 // Users are those of the ACL.
 func (c *client) Users(ctx context.Context) ([]driver.UserInfo, error) {
 	all, _, err := c.users(ctx)
-	if err != nil {
-		return nil, err
-	}
 	var infos []driver.UserInfo
 	for _, u := range all {
 		if n := len(infos); n > 0 && infos[n-1].Name == u.name {
@@ -100,7 +108,7 @@ func (c *client) Users(ctx context.Context) ([]driver.UserInfo, error) {
 		}
 		infos = append(infos, i)
 	}
-	return infos, nil
+	return infos, err
 }
 
 // SetUser makes a user or changes it on all nodes. The password replaces all
@@ -115,7 +123,7 @@ func (c *client) SetUser(ctx context.Context, u driver.UserSpec) error {
 	case u.Mechanism != "" && u.Mechanism != "sha256" && u.Mechanism != "sha-256":
 		return unsupported("Redis keeps passwords as sha-256, not as %s", u.Mechanism)
 	}
-	all, top, err := c.users(ctx)
+	all, top, err := c.known(ctx)
 	if err != nil {
 		return err
 	}
@@ -154,7 +162,7 @@ func (c *client) SetUser(ctx context.Context, u driver.UserSpec) error {
 // DeleteUser removes a user from all nodes, which ends its connections. The
 // user default stays.
 func (c *client) DeleteUser(ctx context.Context, name string) error {
-	all, top, err := c.users(ctx)
+	all, top, err := c.known(ctx)
 	if err != nil {
 		return err
 	}

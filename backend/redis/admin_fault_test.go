@@ -77,6 +77,13 @@ func TestAdministrationOfAClusterWithHoles(t *testing.T) {
 			t.Errorf("got %+v", n)
 		}
 	}
+	users, err := c.Users(t.Context())
+	if len(users) != 2 || !errors.Is(err, driver.ErrUnavailable) || !strings.Contains(err.Error(), "not all nodes could be asked: 2 of 6 nodes: ") {
+		t.Errorf("users: got %+v, %v; want default and redistest, and an error about two nodes", users, err)
+	}
+	if rules, err := c.Rules(t.Context()); len(rules) == 0 || !errors.Is(err, driver.ErrUnavailable) {
+		t.Errorf("rules: got %+v, %v; want those of default, and an error", rules, err)
+	}
 	v := "5"
 	p, err := administration(c).Apply(t.Context(), admin.SetNodeConfig{Set: map[string]*string{"maxmemory-samples": &v}})
 	if err == nil || !strings.HasPrefix(err.Error(), "2 of 6 failed: ") {

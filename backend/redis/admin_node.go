@@ -250,12 +250,15 @@ func onEach(to []*server, f func(*server) error) error {
 	if len(failed) < 2 || len(failed) == len(to) && allSame(failed) {
 		return errors.Join(failed[:min(1, len(failed))]...)
 	}
-	var kind error
+	return &driver.Error{Kind: kindOf(failed[0]), Err: &several{failed, len(to)}}
+}
+
+func kindOf(err error) error {
 	var e *driver.Error
-	if errors.As(failed[0], &e) {
-		kind = e.Kind
+	if errors.As(err, &e) {
+		return e.Kind
 	}
-	return &driver.Error{Kind: kind, Err: &several{failed, len(to)}}
+	return nil
 }
 
 func allSame(errs []error) bool {

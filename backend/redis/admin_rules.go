@@ -48,16 +48,13 @@ var clusterOperations = map[string]string{
 // holds the words of the ACL.
 func (c *client) Rules(ctx context.Context) ([]driver.AccessRule, error) {
 	all, _, err := c.users(ctx)
-	if err != nil {
-		return nil, err
-	}
 	var rules []driver.AccessRule
 	for _, u := range all {
 		for i := range u.sets {
 			rules = append(rules, c.o.rulesOf(u.name, &u.sets[i], i > 0)...)
 		}
 	}
-	return rules, nil
+	return rules, err
 }
 
 // rulesOf are the rules that a set of permissions amounts to.
@@ -243,7 +240,7 @@ func (o *Options) set(r *driver.AccessRule) (s aclSet, err error) {
 // its Native says. Names of streams become patterns of their keys: the bare key
 // and name:[0-9]*.
 func (c *client) Grant(ctx context.Context, rules []driver.AccessRule) error {
-	all, top, err := c.users(ctx)
+	all, top, err := c.known(ctx)
 	if err != nil {
 		return err
 	}
@@ -358,7 +355,7 @@ func (c *client) revoke(ctx context.Context, r *driver.AccessRule) (bool, error)
 	if err != nil {
 		return false, err
 	}
-	all, top, err := c.users(ctx)
+	all, top, err := c.known(ctx)
 	if err != nil {
 		return false, err
 	}

@@ -73,18 +73,29 @@ func newACLLs(f *factory.Factory) *cobra.Command {
 		Short: "List what users may do",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return b.With(cmd.Context(), func(_ ss.URL, c *admin.Client) error {
-				rules, err := c.Rules(cmd.Context())
-				if err != nil {
-					return err
+				rules, some := c.Rules(cmd.Context())
+				if some != nil && len(rules) == 0 {
+					return some
 				}
 				rules = slices.DeleteFunc(rules, func(r admin.AccessRule) bool { return len(args) > 0 && !slices.Contains(args, r.User) })
-				return listing.Write(f.IO, o, columns, listing.Each(rules), document)
+				if err := listing.Write(f.IO, o, columns, listing.Each(rules), document); err != nil {
+					return err
+				}
+				return incomplete(some)
 			})
 		},
 	}
 	b.AddFlags(cmd.Flags())
 	listing.AddFlags(cmd.Flags(), &o)
 	return cmd
+}
+
+// incomplete is the error beside what the nodes said that could be asked.
+func incomplete(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exit.Error{Code: exit.Partial, Err: err}
 }
 
 // things are the flags that say what a rule is about.
@@ -190,22 +201,23 @@ not. A rule that denies goes before one that allows.`,
 				return err
 			}
 			return b.With(cmd.Context(), func(_ ss.URL, c *admin.Client) error {
-				all, err := c.Rules(cmd.Context())
-				if err != nil {
-					return err
+				all, some := c.Rules(cmd.Context())
+				if some != nil && len(all) == 0 {
+					return some
 				}
 				may, why := admin.Explain(all, args[0], args[1], kind, args[2])
 				if err := listing.Write(f.IO, o, columns, listing.Each(why), document); err != nil {
 					return err
 				}
 				if may {
-					return nil
+					return incomplete(some)
 				}
 				what := "no rule allows it"
 				if len(why) > 0 && why[0].Deny {
 					what = "a rule denies it"
 				}
-				return &exit.Error{Code: exit.Partial, Item: args[0], Msg: fmt.Sprintf("%s may not %s %s %s: %s", args[0], args[1], kind, args[2], what)}
+				no := &exit.Error{Code: exit.Partial, Item: args[0], Msg: fmt.Sprintf("%s may not %s %s %s: %s", args[0], args[1], kind, args[2], what)}
+				return exit.Join(no, incomplete(some))
 			})
 		},
 	}

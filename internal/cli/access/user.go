@@ -43,11 +43,11 @@ func newUserLs(f *factory.Factory) *cobra.Command {
 				return err
 			}
 			return b.With(cmd.Context(), func(_ ss.URL, c *admin.Client) error {
-				users, err := c.Users(cmd.Context())
-				if err != nil {
-					return err
+				users, some := c.Users(cmd.Context())
+				if some != nil && len(users) == 0 {
+					return some
 				}
-				return listing.Write(f.IO, o, userColumns, listing.Each(users), func(u admin.UserInfo) any {
+				err := listing.Write(f.IO, o, userColumns, listing.Each(users), func(u admin.UserInfo) any {
 					return struct {
 						Name    string   `json:"name"`
 						Enabled bool     `json:"enabled"`
@@ -55,6 +55,10 @@ func newUserLs(f *factory.Factory) *cobra.Command {
 						Native  string   `json:"native,omitempty"`
 					}(u)
 				})
+				if err != nil {
+					return err
+				}
+				return incomplete(some)
 			})
 		},
 	}
@@ -123,7 +127,7 @@ func newUserSet(f *factory.Factory, create bool) *cobra.Command {
 // exists refuses to create a user that is there and to change one that is not.
 func exists(cmd *cobra.Command, c *admin.Client, name string, create bool) error {
 	users, err := c.Users(cmd.Context())
-	if err != nil {
+	if err != nil && len(users) == 0 {
 		return err
 	}
 	there := false
