@@ -28,7 +28,8 @@ type named struct {
 	running sync.WaitGroup
 	wake    chan struct{} // capacity 1: there is something in the queue, or an end to it
 
-	owner driver.Owner // the goroutine's own; nil: to be opened
+	owner driver.Owner   // the goroutine's own; nil: to be opened
+	after driver.Claimed // what the last owner left to the next one; the goroutine's own
 
 	mu      sync.Mutex
 	queue   []sending
@@ -70,13 +71,15 @@ func openNamed(ctx context.Context, s *Streamer, c ProducerConfig) (*named, erro
 
 // claim opens an owner and returns the highest ID that is written.
 func (p *named) claim(ctx context.Context) (uint64, error) {
-	o, err := p.s.d.(driver.Atomic).Owner(ctx, driver.OwnerConfig{Name: p.name})
+	o, err := p.s.d.(driver.Atomic).Owner(ctx, driver.OwnerConfig{Name: p.name, After: p.after})
 	if err != nil {
 		return 0, err
 	}
 	at, err := o.Claim(ctx, []Position{{Shard: idShard}})
 	if err != nil {
-		return 0, errors.Join(err, o.Close(ctx))
+		err = errors.Join(err, o.Close(ctx))
+		p.after = o.Claimed()
+		return 0, err
 	}
 	p.owner = o
 	return at[0].Next.Lo, nil
@@ -168,6 +171,7 @@ func (p *named) take(messages, bytes int) []sending {
 // ErrUnknown nothing of the unit was written.
 func (p *named) write(unit []sending) error {
 	from, to := p.written, unit[len(unit)-1].rec.ID
+	unsure := false // it may have been written
 	for attempt := 0; ; attempt++ {
 		if attempt > 0 && !p.sleep(backoff(attempt-1)) {
 			return p.unknown()
@@ -180,7 +184,12 @@ func (p *named) write(unit []sending) error {
 			case err == nil && at == to:
 				return nil // it was written after all
 			case err == nil && at != from:
-				return driver.Errorf(ErrFenced, "send", "another producer named %s has written up to ID %d", p.name, at)
+				err = driver.Errorf(ErrFenced, "send", "another producer named %s has written up to ID %d", p.name, at)
+			case err == nil:
+				unsure = false // it was not
+			}
+			if unsure && errors.Is(err, ErrFenced) {
+				return &Error{Op: "send", Kind: ErrUnknown, Err: fmt.Errorf("send it again with the same ID to a new producer named %s: %w", p.name, err)}
 			}
 		}
 		if err == nil {
@@ -190,6 +199,7 @@ func (p *named) write(unit []sending) error {
 			if !errors.Is(err, ErrAborted) {
 				p.drop()
 			}
+			unsure = unsure || errors.Is(err, ErrUnknown)
 		}
 		if p.life.Err() != nil {
 			return p.unknown()
@@ -227,6 +237,7 @@ func (p *named) drop() {
 	defer cancel()
 	if p.owner != nil {
 		_ = p.owner.Close(ctx) // what it had open is aborted by the next claim at the latest
+		p.after = p.owner.Claimed()
 	}
 	p.owner = nil
 }
@@ -270,18 +281,22 @@ func (p *named) settle(unit []sending, err error) {
 // fail ends the producer with what became of a unit: what is in the queue is
 // not written.
 func (p *named) fail(unit []sending, err error) {
+	later := err // of what was not under way
+	switch unknown := errors.Is(err, ErrUnknown); {
+	case unknown && errors.Is(err, ErrFenced):
+		later = driver.Errorf(ErrFenced, "send", "another producer named %s has claimed since", p.name)
+	case unknown:
+		later = &Error{Op: "send", Kind: ErrClosed, Err: errors.New("the producer was closed before it was sent")}
+	}
 	p.mu.Lock()
 	if p.failed == nil {
-		p.failed = err
+		p.failed = later
 	}
 	rest := p.queue
 	p.queue = nil
 	p.mu.Unlock()
 	p.settle(unit, err)
-	if errors.Is(err, ErrUnknown) { // of what was under way, and not of these
-		err = &Error{Op: "send", Kind: ErrClosed, Err: errors.New("the producer was closed before it was sent")}
-	}
-	p.settle(rest, err)
+	p.settle(rest, later)
 }
 
 func (p *named) unknown() error {

@@ -89,6 +89,38 @@ func TestTheNewestNamedProducerHasTheName(t *testing.T) {
 	equal(t, "the output", output(t, s), numbers(0, 20))
 }
 
+// One that opens anew does not take the name back either, and does not say
+// that what it was sending is not there.
+func TestANamedProducerThatWasTakenOverDoesNotComeBack(t *testing.T) {
+	for name, late := range map[string]bool{"not there": false, "there": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				taken := make(chan struct{})
+				s, store := units(t, 1, 0, both(
+					drivertest.Nth(drivertest.OpUnit, 1, drivertest.Fault{Err: &seastreamer.Error{Kind: seastreamer.ErrUnknown}, Late: late}),
+					drivertest.Nth(drivertest.OpClaim, 2, drivertest.Fault{Wait: taken})))
+				p := namedProducer(t, s)
+				sent := make(chan error)
+				go func() {
+					_, err := p.Send(t.Context(), seastreamer.Record{ID: 1, Value: []byte("0")})
+					sent <- err
+				}()
+				synctest.Wait()
+				other := namedProducer(t, onStore(t, store, 0, nil))
+				close(taken)
+				if err := <-sent; !errors.Is(err, seastreamer.ErrUnknown) {
+					t.Errorf("what was under way: %v, want ErrUnknown", err)
+				}
+				if _, err := p.Send(t.Context(), seastreamer.Record{ID: 2, Value: []byte("1")}); !errors.Is(err, seastreamer.ErrFenced) || errors.Is(err, seastreamer.ErrUnknown) {
+					t.Errorf("what comes after it: %v, want ErrFenced", err)
+				}
+				number(t, other, 0, 5)
+				equal(t, "the output", output(t, s), numbers(0, 5))
+			})
+		})
+	}
+}
+
 func TestNamedProducersThatAreRefused(t *testing.T) {
 	s, _ := units(t, 1, 0, nil)
 	for _, c := range []seastreamer.ProducerConfig{{Name: "a"}, {Name: "a/b", Durability: seastreamer.ExactlyOnce}} {

@@ -33,7 +33,9 @@ type session struct {
 
 func (t *Transactor) open(ctx context.Context) (*session, error) {
 	s := &session{t: t, at: map[Shard]Seq{}}
-	oc := driver.OwnerConfig{Name: t.cfg.Name, Shared: t.cfg.Shared}
+	t.mu.Lock()
+	oc := driver.OwnerConfig{Name: t.cfg.Name, Shared: t.cfg.Shared, After: t.after}
+	t.mu.Unlock()
 	read := t.from.d.Consumer
 	err := errors.ErrUnsupported
 	if p, ok := t.to.d.(driver.Paired); ok {
@@ -67,7 +69,11 @@ func (s *session) close(ctx context.Context) error {
 	if s.c != nil {
 		err = s.c.Close(ctx)
 	}
-	return errors.Join(err, s.o.Close(ctx))
+	err = errors.Join(err, s.o.Close(ctx))
+	s.t.mu.Lock()
+	s.t.after = s.o.Claimed()
+	s.t.mu.Unlock()
+	return err
 }
 
 // claim answers the consumer's Assigned with where the output says that the

@@ -54,6 +54,7 @@ type Transactor struct {
 	end     context.CancelFunc // of the loop that runs
 	left    chan struct{}      // closed when it has ended
 	s       *session           // nil: to be opened
+	after   driver.Claimed     // what the last session's owner left to the next one's
 
 	// The rest belongs to the loop.
 	resumed bool  // the next unit does not continue the one before
@@ -146,9 +147,9 @@ func (c *TransactorConfig) check(to, from Features) error {
 // Observer: a unit that was aborted is delivered again, and where the outcome is
 // not known everything is opened anew and read on from the position that the
 // output holds. The loop ends with an error where going on would not help:
-// ErrFenced (another Transactor of this name has taken over), ErrLost (the
-// position is gone, or what was not processed yet has been trimmed), or what a
-// record was refused for.
+// ErrFenced (another Transactor of this name has taken over; then this one does
+// not take it back, also in another loop), ErrLost (the position is gone, or what
+// was not processed yet has been trimmed), or what a record was refused for.
 func (t *Transactor) Units(ctx context.Context) iter.Seq2[*Tx, error] {
 	return func(yield func(*Tx, error) bool) {
 		ctx, leave, err := t.enter(ctx)

@@ -322,6 +322,56 @@ func TestTheNewestOwnerHasTheName(t *testing.T) {
 	equal(t, "the output", output(t, s), numbers(0, 10))
 }
 
+// One that opens anew, since it does not know what became of a unit, does not
+// take the name back from who has it by then.
+func TestWhoWasTakenOverDoesNotComeBack(t *testing.T) {
+	unknown := drivertest.Fault{Err: seastreamer.ErrUnknown}
+	for name, plan := range map[string]drivertest.Plan{
+		"a unit":              drivertest.Nth(drivertest.OpUnit, 2, unknown),
+		"and the unit before": drivertest.First(drivertest.OpUnit, 2, unknown),
+		"and a claim":         both(drivertest.Nth(drivertest.OpUnit, 2, unknown), drivertest.Nth(drivertest.OpClaim, 2, drivertest.Fault{Err: seastreamer.ErrUnavailable})),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, store := units(t, 1, 10, plan)
+				until, err := s.End(t.Context(), "s")
+				if err != nil {
+					t.Fatal(err)
+				}
+				c := seastreamer.TransactorConfig{MaxMessages: 5, Input: seastreamer.ConsumerConfig{Until: until}}
+				old := transactor(t, s, c)
+				var heir *seastreamer.Transactor
+				var ended error
+				n := 0
+				for tx, err := range old.Units(t.Context()) {
+					if ended = err; err != nil {
+						break
+					}
+					relay(tx)
+					if n++; n == 2 {
+						heir = transactor(t, onStore(t, store, 0, nil), c)
+					}
+				}
+				if !errors.Is(ended, seastreamer.ErrFenced) || heir == nil {
+					t.Errorf("the old one ended with %v", ended)
+				}
+				for tx, err := range heir.Units(t.Context()) {
+					if err != nil {
+						t.Fatalf("who has taken over ended with %v", err)
+					}
+					relay(tx)
+				}
+				for _, tr := range []*seastreamer.Transactor{old, heir} {
+					if err := tr.Close(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+				equal(t, "the output", output(t, s), numbers(0, 10))
+			})
+		})
+	}
+}
+
 func TestALostPositionIsRefused(t *testing.T) {
 	s, store := units(t, 1, 10, nil)
 	copyAll(t, s, seastreamer.TransactorConfig{})

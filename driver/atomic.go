@@ -42,6 +42,22 @@ type OwnerConfig struct {
 	// shards claimed. Otherwise opening an owner and claiming its first shards
 	// fences all earlier owners of the name.
 	Shared bool
+	// After is what the owner said that this one replaces, where what became of
+	// its last unit or claim is not known. A claim of an owner that replaces
+	// another is ErrFenced where somebody else has claimed since, and then
+	// changes nothing. Where nothing was ever claimed it is like the zero value:
+	// the name is taken from whoever has it. It means nothing with Shared.
+	After Claimed
+}
+
+// Claimed is what an owner tells the one that replaces it. Only the driver that
+// has made it looks inside.
+type Claimed struct {
+	// Run is random, and the same for all owners that replaced each other.
+	Run string
+	// Count is a number that grows with the claims of the name, as it was with
+	// the latest of theirs that is known; zero where there is none.
+	Count uint64
 }
 
 // An Owner commits units. Owners of different names neither fence each other
@@ -69,6 +85,10 @@ type Owner interface {
 
 	// Begin opens a unit. There is one at a time.
 	Begin(ctx context.Context) (Tx, error)
+
+	// Claimed is what the owner that replaces this one has to know, also after
+	// Close. Any number of goroutines may call it.
+	Claimed() Claimed
 
 	// Close ends the owner. Closing an owner aborts the unit that is open.
 	// After Close an owner begins no unit. It is idempotent.

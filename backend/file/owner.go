@@ -30,6 +30,7 @@ type owner struct {
 	mu      sync.Mutex
 	u       *unitFile
 	claimed bool
+	last    uint64 // number of this owner or of those that it replaces, also where that may not have been stored
 	held    map[driver.Shard]bool
 	open    *tx
 	spare   []*part // of units that have ended
@@ -44,7 +45,7 @@ func (d *fileDriver) Owner(ctx context.Context, c driver.OwnerConfig) (driver.Ow
 	d.mu.Lock()
 	closed := d.closed
 	d.mu.Unlock()
-	o := &owner{d: d, cfg: c, dir: unitsDir(c.Name), to: newRouter(d), held: make(map[driver.Shard]bool)}
+	o := &owner{d: d, cfg: c, dir: unitsDir(c.Name), to: newRouter(d), last: c.After.Count, held: make(map[driver.Shard]bool)}
 	if closed {
 		return nil, o.wrap("own", driver.ErrClosed)
 	}
@@ -68,7 +69,7 @@ func (o *owner) claim(ctx context.Context, at []driver.Position) ([]driver.Posit
 	o.claiming.Lock()
 	defer o.claiming.Unlock()
 	o.mu.Lock()
-	closed := o.closed
+	closed, last := o.closed, o.last
 	o.mu.Unlock()
 	if closed {
 		return nil, driver.ErrClosed
@@ -86,8 +87,11 @@ func (o *owner) claim(ctx context.Context, at []driver.Position) ([]driver.Posit
 	if err != nil {
 		return nil, err
 	}
-	if o.number != 0 && o.number < rec.fence {
+	switch {
+	case o.number != 0 && o.number < rec.fence:
 		return nil, errNewer
+	case o.number == 0 && !o.cfg.Shared && last != 0 && last < rec.claims:
+		return nil, errNewer // than the one that this one replaces
 	}
 	if err := o.finish(ctx, rec); err != nil {
 		return nil, err
@@ -122,7 +126,12 @@ func (o *owner) claim(ctx context.Context, at []driver.Position) ([]driver.Posit
 		}
 	}
 	// The position first: a shard that is listed has had one.
-	if err := u.publish(next, true); err != nil {
+	if err = u.publish(next, true); err == nil || errors.Is(err, driver.ErrUnknown) {
+		o.mu.Lock()
+		o.last = number
+		o.mu.Unlock()
+	}
+	if err != nil {
 		return nil, err
 	}
 	o.number = number
@@ -278,6 +287,13 @@ func (o *owner) Begin(context.Context) (driver.Tx, error) {
 	}
 	o.open = &tx{o: o, parts: make(map[*lane]*part)}
 	return o.open, nil
+}
+
+// Claimed implements [driver.Owner].
+func (o *owner) Claimed() driver.Claimed {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return driver.Claimed{Count: o.last}
 }
 
 // Close implements [driver.Owner]. A commit that is still going on is left

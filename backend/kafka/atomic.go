@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -43,7 +44,9 @@ type owner struct {
 	c      *client
 	name   string
 	me     string // random, in the records that this owner writes
+	run    string // random, of this owner and those that it replaces
 	who    string // host and process, for people
+	again  bool   // it replaces one that was the newest
 	shared bool   // there may be others, see group
 	group  *group // whose offsets are the positions too, or nil
 	units  *transactional
@@ -60,6 +63,7 @@ type owner struct {
 	kept    chan struct{} // closed at the end of keep; nil where it was not begun
 
 	mu      sync.Mutex
+	last    uint64                      // one above the offset of its record in log, or of those that it replaces; zero where there is none
 	at      map[driver.Shard]driver.Seq // what was claimed, and where it stands
 	open    *unit
 	nunits  uint64
@@ -83,9 +87,10 @@ func (c *client) newOwner(ctx context.Context, oc driver.OwnerConfig) (*owner, e
 	}
 	c.warnTransactions(version)
 	host, _ := os.Hostname()
-	o := &owner{c: c, name: oc.Name, me: rand.Text(), who: fmt.Sprintf("process %d on %s", os.Getpid(), host), log: positionShard(oc.Name), at: map[driver.Shard]driver.Seq{}, pause: newPause()}
+	o := &owner{c: c, name: oc.Name, me: rand.Text(), run: cmp.Or(oc.After.Run, rand.Text()), last: oc.After.Count, who: fmt.Sprintf("process %d on %s", os.Getpid(), host), log: positionShard(oc.Name), at: map[driver.Shard]driver.Seq{}, pause: newPause()}
 	o.life, o.stop = context.WithCancel(c.life)
 	id := oc.Name
+	o.again = !oc.Shared && o.last > 0
 	if o.shared = oc.Shared; o.shared {
 		id += "+" + o.me
 	}
@@ -132,41 +137,91 @@ func (o *owner) Claim(ctx context.Context, at []driver.Position) ([]driver.Posit
 
 // takeOver makes this owner the newest.
 func (o *owner) takeOver(ctx context.Context) error {
-	// Both ids first: what earlier owners left open is aborted then, and
-	// nothing of theirs can be committed any more. Were a position read before,
-	// one that was being committed might still change it.
 	if !o.claimed {
-		for _, t := range []*transactional{o.units, o.claims} {
-			if err := t.claim(ctx); err != nil {
+		// One that begins anew leaves alone who has the name by now.
+		if o.again {
+			if err := o.unchanged(ctx, driver.Committed); err != nil {
 				return err
 			}
 		}
-		if o.shared { // and an owner that had the name alone
-			for _, id := range []string{o.name, o.name + "+claims"} {
-				t, err := o.c.transactional(id, o.units.version)
-				if err == nil {
-					err = t.claim(ctx)
-					_ = t.Close(ctx)
-				}
-				if err != nil {
-					return err
-				}
+		if err := o.claims.claim(ctx); err != nil {
+			return err
+		}
+		// The record comes before what fences an owner that is at work: that looks
+		// who it was, and without the record would take the name back.
+		if !o.again {
+			if err := o.mark(ctx); err != nil {
+				return err
 			}
 		}
-		if err := o.units.sealed(ctx, o.notes(ctx)); err != nil {
+		if err := o.fence(ctx); err != nil {
 			return err
 		}
 		o.claimed = true
 	}
-	// Then the record that tells a fenced owner by whom, so that it soon knows.
-	if !o.marked {
-		v := positionValue{Owner: o.me, Who: o.who}
-		if err := o.claims.run(ctx, []driver.Shard{o.log}, []*kgo.Record{o.record(ownerKey(o.name), v)}, nil); err != nil {
-			return o.claimFailed(ctx, err)
+	// Somebody may have written the record after the first look. Now nobody can.
+	if o.again && !o.marked {
+		if err := o.unchanged(ctx, driver.Uncommitted); err != nil {
+			return err
 		}
-		o.marked = true
 	}
+	return o.mark(ctx)
+}
+
+// fence aborts what earlier owners left open, and nothing of theirs can be
+// committed any more. Were a position read before, one that was being committed
+// might still change it.
+func (o *owner) fence(ctx context.Context) error {
+	if err := o.units.claim(ctx); err != nil {
+		return err
+	}
+	if o.shared { // and an owner that had the name alone
+		for _, id := range []string{o.name, o.name + "+claims"} {
+			t, err := o.c.transactional(id, o.units.version)
+			if err == nil {
+				err = t.claim(ctx)
+				_ = t.Close(ctx)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return o.units.sealed(ctx, o.notes(ctx))
+}
+
+// mark writes, once, the record that tells a fenced owner by whom.
+func (o *owner) mark(ctx context.Context) error {
+	if o.marked {
+		return nil
+	}
+	rec := o.record(ownerKey(o.name), positionValue{Owner: o.me, Run: o.run, Who: o.who})
+	if err := o.claims.run(ctx, []driver.Shard{o.log}, []*kgo.Record{rec}, nil); err != nil {
+		return o.claimFailed(ctx, err)
+	}
+	o.marked = true
+	o.mu.Lock()
+	o.last = max(o.last, uint64(rec.Offset+1)) //nolint:gosec // -1 where a broker does not say
+	o.mu.Unlock()
 	return nil
+}
+
+// unchanged fails where somebody else has become the newest owner since one that
+// this one replaces was. An older record does not say so: it is what can be seen
+// of the log, or what a broker that has lost the end of it still has.
+func (o *owner) unchanged(ctx context.Context, iso driver.Isolation) error {
+	st, err := o.c.readStanding(ctx, o.name, "", iso)
+	if err == nil && st.owner.Run != o.run && st.marked > o.last {
+		err = o.taken(st)
+	}
+	return err
+}
+
+// Claimed is the run, and where its latest record is.
+func (o *owner) Claimed() driver.Claimed {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return driver.Claimed{Run: o.run, Count: o.last}
 }
 
 // find says where shards stand, and which of them have no position and get the
@@ -184,7 +239,7 @@ func (o *owner) find(ctx context.Context, at []driver.Position) (found, fresh []
 			return nil, nil, &driver.Error{Kind: driver.ErrUnavailable, Err: context.Cause(ctx)}
 		}
 	}
-	st, err := o.c.readStanding(ctx, o.name, "")
+	st, err := o.c.readStanding(ctx, o.name, "", driver.Uncommitted)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -251,7 +306,7 @@ func (o *owner) claimFailed(ctx context.Context, err error) error {
 // that a moment after it has fenced, so fenced looks again for a while.
 func (o *owner) fenced(ctx context.Context, err error) error {
 	for until := time.Now().Add(time.Second); ; {
-		st, failed := o.c.readStanding(ctx, o.name, o.me)
+		st, failed := o.c.readStanding(ctx, o.name, o.me, driver.Uncommitted)
 		if failed == nil && st.owner.Owner != o.me && !o.shared {
 			return o.taken(st)
 		}

@@ -44,10 +44,10 @@ func unitOf(t *testing.T, o driver.Owner, from uint64) error {
 	t.Helper()
 	tx, err := o.Begin(within(t))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	if err := tx.Produce(within(t), driver.Record{Stream: "out", Value: fmt.Append(nil, from)}); err != nil {
-		t.Fatal(err)
+		return errors.Join(err, tx.Abort(within(t)))
 	}
 	return tx.Commit(within(t), []driver.Move{{Shard: somewhere, From: driver.SeqOf(from), To: driver.SeqOf(from + 1)}})
 }
@@ -56,7 +56,7 @@ func unitOf(t *testing.T, o driver.Owner, from uint64) error {
 func committed(t *testing.T, c *client) string {
 	t.Helper()
 	var got []string
-	if err := c.scan(within(t), driver.Shard{Stream: "out"}, func(r *kgo.Record) { got = append(got, string(r.Value)) }); err != nil {
+	if err := c.scan(within(t), driver.Shard{Stream: "out"}, driver.Uncommitted, func(r *kgo.Record) { got = append(got, string(r.Value)) }); err != nil {
 		t.Fatal(err)
 	}
 	return strings.Join(got, " ")

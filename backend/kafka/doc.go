@@ -58,7 +58,8 @@
 //
 // The name of the Transactor is its transactional id, and the name with
 // "+claims" is another one, for what is written when it begins. Opening takes
-// both over: an owner that was stopped meanwhile cannot commit any more.
+// both over: an owner that was stopped meanwhile cannot commit any more, and
+// finds the record of who has the name.
 //
 // Progress is kept in the topic __sea_position, which is created when it is
 // missing, unless NoAutocreate is set: 16 partitions, as many replicas as the
@@ -74,9 +75,10 @@
 //	NAME/at/STREAM/SHARD   where it stands there
 //
 // and their values JSON objects: v, the format's version, 1; owner, a random
-// text for each opening; who, host and process of the owner; next, the sequence
-// number up to which all is done, or in has where the shard began; unit, a
-// count. Where has is there and at is not, progress was lost and the name is
+// text for each opening; run, in NAME/owner, another one, which is the same when
+// a Transactor opens anew after a fault; who, host and process of the owner;
+// next, the sequence number up to which all is done, or in has where the shard
+// began; unit, a count. Where has is there and at is not, progress was lost and the name is
 // not claimed (ErrLost): put at back, or send a tombstone for has to begin
 // anew. Where both are gone, for instance with the topic, nobody can know. To
 // remove a name for good, send tombstones for all of its keys, has last.

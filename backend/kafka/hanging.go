@@ -248,7 +248,7 @@ func (c *client) endOf(ctx context.Context, id string, o opening) (ending, error
 	var end ending
 	var prior kmsg.TxnMetadataValue // of the id, in the log
 	known, ended := false, false
-	err = c.scan(ctx, log, func(r *kgo.Record) {
+	err = c.scan(ctx, log, driver.Uncommitted, func(r *kgo.Record) {
 		var k kmsg.TxnMetadataKey
 		var v kmsg.TxnMetadataValue
 		if k.ReadFrom(r.Key) != nil || k.TransactionalID != id || r.Value == nil || v.ReadFrom(r.Value) != nil {

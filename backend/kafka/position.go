@@ -56,6 +56,7 @@ func hasKey(name string, s driver.Shard) string {
 type positionValue struct {
 	V     int        `json:"v"`              // of the format
 	Owner string     `json:"owner"`          // who wrote it: random, of one opening
+	Run   string     `json:"run,omitempty"`  // of openings that replaced each other, in the owner's record
 	Who   string     `json:"who,omitempty"`  // host and process, in the owner's record
 	Unit  uint64     `json:"unit,omitempty"` // counted by the owner, in a position
 	Next  driver.Seq `json:"next"`           // in a position, and where a listed shard began
@@ -83,18 +84,19 @@ func decodePosition(b []byte) (positionValue, error) {
 
 // A standing is all that a name has written and not overwritten.
 type standing struct {
-	owner positionValue
-	at    map[string]positionValue // by key
-	has   map[string]positionValue
-	units map[uint64]bool // of one owner, see readStanding
+	owner  positionValue
+	marked uint64                   // one above the offset of owner
+	at     map[string]positionValue // by key
+	has    map[string]positionValue
+	units  map[uint64]bool // of one owner, see readStanding
 }
 
 // readStanding reads the records of a name up to the end that its partition
-// has now. units are those of the owner named whose records are still there.
-func (c *client) readStanding(ctx context.Context, name, owner string) (*standing, error) {
+// has now: see scan. units are those of the owner named whose records are still there.
+func (c *client) readStanding(ctx context.Context, name, owner string, iso driver.Isolation) (*standing, error) {
 	st := &standing{at: map[string]positionValue{}, has: map[string]positionValue{}, units: map[uint64]bool{}}
 	var failed error
-	err := c.scan(ctx, positionShard(name), func(r *kgo.Record) {
+	err := c.scan(ctx, positionShard(name), iso, func(r *kgo.Record) {
 		key, mine := strings.CutPrefix(string(r.Key), name+"/")
 		if !mine || failed != nil {
 			return
@@ -111,7 +113,7 @@ func (c *client) readStanding(ctx context.Context, name, owner string) (*standin
 		}
 		switch kind, _, _ := strings.Cut(key, "/"); kind {
 		case "owner":
-			st.owner = v
+			st.owner, st.marked = v, uint64(r.Offset)+1 //nolint:gosec // not negative
 		case "at":
 			st.at[key] = v
 			if v.Owner == owner {
@@ -138,13 +140,14 @@ func (st *standing) listed(s driver.Shard) (positionValue, bool) {
 }
 
 // scan calls f for all committed records of a shard, up to the end that it has
-// now. The end is the high watermark, never the stable end: while another job's
-// transaction is open that is below what this one has committed. So scan waits
-// for the transactions that are open, at most their time-out, and heals those
-// that hang.
-func (c *client) scan(ctx context.Context, s driver.Shard, f func(*kgo.Record)) error {
+// now. For a position the end is that of uncommitted records, the high
+// watermark, never the stable end: while another job's transaction is open that
+// is below what this one has committed. So scan waits for the transactions that
+// are open, at most their time-out, and heals those that hang. Up to the stable
+// end it waits for nobody, and may miss the last.
+func (c *client) scan(ctx context.Context, s driver.Shard, iso driver.Isolation, f func(*kgo.Record)) error {
 	ends, err := retried(ctx, func() (map[driver.Shard]int64, error) {
-		return listOffsets(ctx, c, c.cl, driver.Uncommitted, each([]driver.Shard{s}, atEnd))
+		return listOffsets(ctx, c, c.cl, iso, each([]driver.Shard{s}, atEnd))
 	})
 	if err != nil {
 		return err

@@ -200,7 +200,7 @@ func (p *process) losePositions(t testing.TB, name string) {
 	}
 	defer d.Close(t.Context())
 	c := d.(*client)
-	st, err := c.readStanding(t.Context(), name, "")
+	st, err := c.readStanding(t.Context(), name, "", driver.Uncommitted)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -319,7 +319,7 @@ func (u *unit) uncommitted(ctx context.Context, err error) error {
 		o.kill(err)
 		said := o.fenced(ctx, err)
 		if errors.Is(said, driver.ErrFenced) {
-			if st, failed := o.c.readStanding(ctx, o.name, o.me); failed == nil && st.units[u.n] {
+			if st, failed := o.c.readStanding(ctx, o.name, o.me, driver.Uncommitted); failed == nil && st.units[u.n] {
 				return nil
 			}
 		}

@@ -26,6 +26,7 @@ type owner struct {
 	c      driver.OwnerConfig
 	closed bool   // the rest under the store's units lock
 	number uint64 // zero before the first claim
+	after  uint64 // the number of the owner that this one replaces, or zero
 }
 
 // Owner opens an owner of a name. Progress lives as long as the store.
@@ -33,7 +34,7 @@ func (d *client) Owner(ctx context.Context, c driver.OwnerConfig) (driver.Owner,
 	if err := d.check(ctx, "open an owner"); err != nil {
 		return nil, err
 	}
-	return &owner{d: d, c: c}, nil
+	return &owner{d: d, c: c, after: c.After.Count}, nil
 }
 
 // progress is what is known of the owner's name. Under the units lock.
@@ -74,6 +75,8 @@ func (o *owner) Claim(ctx context.Context, at []driver.Position) ([]driver.Posit
 		}
 	}
 	switch {
+	case o.number == 0 && o.after != 0 && !o.c.Shared && p.claims > o.after:
+		return nil, driver.Errorf(driver.ErrFenced, op, "another owner of %s has claimed since", o.c.Name)
 	case o.number == 0:
 		p.claims++
 		o.number = p.claims
@@ -114,6 +117,12 @@ func (o *owner) Begin(ctx context.Context) (driver.Tx, error) {
 		return nil, err
 	}
 	return &unit{o: o}, nil
+}
+
+func (o *owner) Claimed() driver.Claimed {
+	o.d.store.unitsMu.Lock()
+	defer o.d.store.unitsMu.Unlock()
+	return driver.Claimed{Count: max(o.number, o.after)}
 }
 
 func (o *owner) Close(context.Context) error {

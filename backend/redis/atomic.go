@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/seastreamer/seastreamer/driver"
@@ -39,7 +40,11 @@ func (c *client) Owner(ctx context.Context, oc driver.OwnerConfig) (driver.Owner
 	if err != nil {
 		return nil, err
 	}
-	o := &owner{c: c, conf: oc, token: producerID(), cluster: isCluster(rc),
+	run := oc.After.Run
+	if run == "" {
+		run = producerID()
+	}
+	o := &owner{c: c, conf: oc, run: run, token: run + "." + producerID(), cluster: isCluster(rc),
 		rules: &producer{c: c, o: &c.o, byKey: c.o.Partitioner == partitioners[0]},
 		line:  make(chan struct{}, 1), held: map[driver.Shard]bool{}, streams: map[string]*stream{}, parts: map[*shard]*part{}}
 	if err := o.rules.probe(); err != nil {
@@ -69,12 +74,15 @@ func progressKeys(tag, name string) (progress, shards string) {
 //	epoch        how many claims there were
 //
 // A claim of a sole owner removes the tokens of others, and the other way
-// round, so that a unit fails whose owner is not the newest.
+// round, so that a unit fails whose owner is not the newest. Tokens of owners
+// that replaced each other begin with the same run and a dot: by that an owner
+// that replaces another knows a claim of theirs, of which it may not have heard.
 //
 // It has one connection, on which one command is under way at a time.
 type owner struct {
 	c        *client
 	conf     driver.OwnerConfig
+	run      string
 	token    string
 	progress string // the keys
 	shards   string
@@ -185,7 +193,11 @@ func (o *owner) claimedAnswer(words []string, at []driver.Position) (got []drive
 		}
 		o.epoch, o.claimed = n, true
 		return got, false, nil
-	case word == "AGAIN" && numErr == nil:
+	case word == "AGAIN" && numErr == nil && len(words) == 3:
+		// One that has been told of more claims asks a server that has forgotten.
+		if after := o.conf.After.Count; !o.conf.Shared && after > 0 && n >= int64(after) && !strings.HasPrefix(words[2], o.run+".") { //nolint:gosec // it was an int64
+			return nil, false, o.fenced()
+		}
 		o.epoch = n
 		return nil, true, nil
 	case word == "FENCED":
@@ -223,6 +235,16 @@ func (o *owner) Release(_ context.Context, shards []driver.Shard) error {
 		delete(o.held, s)
 	}
 	return nil
+}
+
+// Claimed is the run and the latest epoch of it that is known.
+func (o *owner) Claimed() driver.Claimed {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.claimed {
+		return driver.Claimed{Run: o.run, Count: o.conf.After.Count}
+	}
+	return driver.Claimed{Run: o.run, Count: uint64(o.epoch)} //nolint:gosec // not negative
 }
 
 // Close ends the owner. Its tokens stay until somebody claims.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/driver"
@@ -98,6 +99,61 @@ func TestTransactorKilledServer(t *testing.T) {
 	if again := transact(t, r.URL()); again != 0 {
 		t.Errorf("a second run copies %d messages, want none", again)
 	}
+}
+
+// Who has taken a name over keeps it, when the one before opens anew since it
+// does not know what became of a unit.
+func TestTransactorTakenOver(t *testing.T) {
+	t.Parallel()
+	r := redistest.ForTest(t, redistest.Options{})
+	sendAll(t, r.URL(), 10, func(i int) []byte { return strconv.AppendInt(nil, int64(i), 10) })
+	cut := cut(t, r.Addr(1))
+	ctx := t.Context()
+	transactor := func(addr string) *seastreamer.Transactor {
+		mend := seastreamer.Observer{Retry: func(string, error, time.Duration) { cut.armed.Store(-1) }}
+		s, err := Open(ctx, "redis://"+addr, Options{Options: seastreamer.Options{Observer: mend}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close(context.Background()) })
+		end, err := s.End(ctx, "in")
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := s.Transactor(ctx, seastreamer.TransactorConfig{Name: "job", MaxMessages: 2, Input: seastreamer.ConsumerConfig{Streams: []string{"in"}, Start: seastreamer.Earliest, Until: end}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	relay := func(x *seastreamer.Transactor, each func(unit int)) error {
+		n := 0
+		for tx, err := range x.Units(ctx) {
+			if err != nil {
+				return err
+			}
+			for m := range tx.Messages() {
+				if err := tx.Send(seastreamer.Record{Stream: "out", Value: m.Value()}); err != nil {
+					return err
+				}
+			}
+			n++
+			each(n)
+		}
+		return nil
+	}
+	var heir *seastreamer.Transactor
+	err := relay(transactor(cut.Addr().String()), func(unit int) {
+		if unit == 2 {
+			heir = transactor(r.Addr(1))
+			cut.armed.Store(-2) // no answer arrives
+		}
+	})
+	wantKind(t, "the one before", err, seastreamer.ErrFenced)
+	if err := relay(heir, func(int) {}); err != nil {
+		t.Errorf("who has taken over: %v", err)
+	}
+	wantNumbers(t, r, 1, "out", 10)
 }
 
 // BenchmarkTransactor copies 100-byte values within one server, beside reading

@@ -200,19 +200,74 @@ func TestUnitOutOfMemory(t *testing.T) {
 // A claim that was given up and comes late does nothing.
 func TestClaimComesLate(t *testing.T) {
 	r := redistest.ForTest(t, redistest.Options{})
-	a, b := sole(t, r).(*owner), sole(t, r)
+	a, b := sole(t, r).(*owner), sole(t, r).(*owner)
 	late := a.claimCommand("first", 0, []driver.Position{pos("in", 0, 3)})
 	claim(t, b, pos("in", 0, 7))
 	if err := a.reach(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	said, _, err := a.converse(t.Context(), late, nil)
-	if d := cmp.Diff([]string{"AGAIN", "1"}, said.words); err != nil || d != "" {
+	if d := cmp.Diff([]string{"AGAIN", "1", b.token}, said.words); err != nil || d != "" {
 		t.Errorf("%v, answer (-want +got):\n%s", err, d)
 	}
 	if err := unit(t, b, 7, 8, "out=b"); err != nil {
 		t.Errorf("who has claimed since: %v", err)
 	}
+}
+
+// An owner that replaces another knows a claim of its own run of which no answer
+// came, and a server that has forgotten one, from somebody who has taken over.
+func TestClaimAfter(t *testing.T) {
+	t.Parallel()
+	r := redistest.ForTest(t, redistest.Options{})
+	cut := cut(t, r.Addr(1))
+	url := "redis://" + cut.Addr().String()
+	next := func(o driver.Owner) driver.Owner {
+		return ownerForTest(t, url, driver.OwnerConfig{Name: "job", After: o.Claimed()})
+	}
+	o := ownerForTest(t, url, driver.OwnerConfig{Name: "job"})
+	claim(t, o, pos("in", 0, 0))
+	if err := unit(t, o, 0, 1, "out=1"); err != nil {
+		t.Fatal(err)
+	}
+	hash := strings.Fields(r.Call(t, 1, "HGETALL", "sea:progress:{job}"))
+	for range 2 { // the second does not know of the first's claim
+		o = next(o)
+		if err := o.(*owner).reach(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		cut.armed.Store(-2)
+		_, err := o.Claim(t.Context(), []driver.Position{pos("in", 0, 0)})
+		wantKind(t, "a claim without an answer", err, driver.ErrUnavailable)
+		cut.armed.Store(-1)
+	}
+	if d := cmp.Diff(driver.Claimed{Run: o.(*owner).run, Count: 1}, o.Claimed()); d != "" {
+		t.Errorf("what it tells the next one (-want +got):\n%s", d)
+	}
+	o = next(o)
+	claim(t, o, pos("in", 0, 0))
+	if err := unit(t, o, 1, 2, "out=2"); err != nil {
+		t.Fatal(err)
+	}
+	// As a fail-over may leave it, which takes the entries back, too.
+	r.Call(t, 1, append([]string{"HSET", "sea:progress:{job}"}, append(hash, "owner", "from before")...)...)
+	wantKind(t, "a server that has forgotten", unit(t, o, 2, 3, "out=x"), driver.ErrUnknown)
+	o = next(o)
+	claim(t, o, pos("in", 0, 0))
+	if err := unit(t, o, 1, 2, "out=again"); err != nil {
+		t.Fatal(err)
+	}
+	stranger := sole(t, r)
+	claim(t, stranger, pos("in", 0, 0))
+	for range 2 {
+		o = next(o)
+		_, err := o.Claim(t.Context(), []driver.Position{pos("in", 0, 0)})
+		wantKind(t, "a claim after somebody else's", err, driver.ErrFenced)
+	}
+	if err := unit(t, stranger, 2, 3, "out=3"); err != nil {
+		t.Errorf("who has taken over: %v", err)
+	}
+	wantValues(t, r, 1, "out", "1", "2", "again", "3")
 }
 
 // Owners that share a name and claim at the same time all succeed.

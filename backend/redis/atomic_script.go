@@ -24,8 +24,8 @@ const (
 	// list of shards. ARGV: the owner's token; first or more of a sole owner,
 	// shared or sharing of one that shares; the epoch that is expected; and for each shard its name and where to start.
 	//
-	// It answers OK, the new epoch and the positions; AGAIN and the epoch where
-	// another one was expected; FENCED or BEHIND as unitCommit does; TYPE and
+	// It answers OK, the new epoch and the positions; AGAIN, the epoch and the
+	// sole owner where another epoch was expected; FENCED or BEHIND as unitCommit does; TYPE and
 	// the number of the key that is something else; LOST and the number of the
 	// shard that has no position though it is listed. Only with OK has it
 	// changed anything.
@@ -49,7 +49,7 @@ if mode == 'more' then
 elseif mode == 'sharing' and redis.call('HEXISTS', progress, 'owner') == 1 then
   return {'FENCED'} -- its first claim has removed that: a sole owner has come since
 elseif epoch ~= expected then
-  return {'AGAIN', string.format('%.0f', epoch)}
+  return {'AGAIN', string.format('%.0f', epoch), redis.call('HGET', progress, 'owner') or ''}
 end
 local answer, fresh = {'OK', ''}, {}
 for i = 4, #ARGV, 2 do

@@ -165,7 +165,9 @@
 //	sea:shards:{name} or sea:shards:{T}:name      a set of the shards S that have a position
 //
 // S is the input's stream, a colon and the index, and a position two numbers
-// with a dash. The set is apart from the hash so that a position that is gone is
+// with a dash. An owner is a random text, a dot and another one; the first stays
+// when a Transactor opens anew after a fault, and who finds another one there,
+// and no smaller epoch than its own, was taken over. The set is apart from the hash so that a position that is gone is
 // noticed, ErrLost, and not taken for a beginning; that both are gone cannot be
 // noticed. To forget a name, and have its input read anew, delete both keys.
 // They must not expire, nor be evicted: maxmemory-policy noeviction or one of

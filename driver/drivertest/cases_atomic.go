@@ -403,6 +403,54 @@ var atomicCases = []Case{
 		},
 	},
 	{
+		Topic: "atomic", Name: "an owner that replaces one that was fenced",
+		Sentence: "A claim of an owner that replaces another is ErrFenced where somebody else has claimed since, and then changes nothing.",
+		Needs:    needsAtomic,
+		Run: func(t *T) {
+			s := t.Stream(1)
+			old := t.Sole(0)
+			old.Commits(old.Unit(s, "a"), 0, 1)
+			heir := t.Sole(0)
+			heir.Commits(heir.Unit(s, "b"), 1, 2)
+			tx := heir.Unit(s, "c")
+			for range 2 { // the second replaces one that has claimed nothing
+				if err := old.Close(t.Ctx()); err != nil {
+					t.Fatalf("Close: %v", err)
+				}
+				old = t.Owner(driver.OwnerConfig{Name: t.OwnerName(), After: old.Claimed()})
+				_, err := old.Claim(t.Ctx(), []driver.Position{{Shard: input(0)}})
+				t.Is("Claim", err, driver.ErrFenced)
+			}
+			heir.Commits(tx, 2, 3)
+			t.Stands(3)
+			t.Holds(s, "a", "b", "c")
+		},
+	},
+	{
+		Topic: "atomic", Name: "an owner that replaces the newest",
+		Sentence: "After is what the owner said that this one replaces",
+		Needs:    needsAtomic,
+		Run: func(t *T) {
+			s := t.Stream(1)
+			o := t.Owner(driver.OwnerConfig{Name: t.OwnerName()})
+			t.Sole(0)
+			for i := range uint64(4) { // the first replaces one that has claimed nothing
+				var tx driver.Tx
+				if i > 0 {
+					tx = o.Unit(s, "from the one before")
+				}
+				o = t.Owner(driver.OwnerConfig{Name: t.OwnerName(), After: o.Claimed()})
+				Equal(t, "where it begins", o.Claims(driver.Position{Shard: input(0)})[0].Next, seq(i))
+				if i > 0 {
+					t.Is("Commit of the one before", tx.Commit(t.Ctx(), move(i, i+1)), driver.ErrFenced)
+				}
+				o.Commits(o.Unit(s, fmt.Sprint(i)), i, i+1)
+			}
+			t.Stands(4)
+			t.Holds(s, "0", "1", "2", "3")
+		},
+	},
+	{
 		Topic: "atomic", Name: "names do not know each other",
 		Sentence: "Owners of different names neither fence each other nor share positions.",
 		Needs:    needsAtomic,
