@@ -3,13 +3,17 @@ package metrics
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/admin"
 )
 
@@ -18,7 +22,8 @@ import (
 type Options struct {
 	Streams string // a glob of package path; "" is all
 	Groups  string // likewise
-	// Timeout is how long one look may take; zero is 10s.
+	// Timeout is how long one look may take; zero is 9s, so that a broker that hangs
+	// is told of before Prometheus gives up, after 10s.
 	Timeout time.Duration
 	// Every is how old a look may be to be served again, so that several servers
 	// that ask cost the broker one look; zero is 1s.
@@ -30,8 +35,9 @@ type Options struct {
 
 // A Collector is a prometheus.Collector that looks at a broker when it is asked.
 // What it could not look at is missing from the answer, and
-// seastreamer_scrape_failures_total counts it. Any number of goroutines may use
-// it.
+// seastreamer_scrape_failures_total counts it; seastreamer_up is 0 where no stream
+// could be looked at. Bytes of a name that are no UTF-8 are written \xff. Any
+// number of goroutines may use it.
 type Collector struct {
 	c *admin.Client
 	o Options
@@ -51,7 +57,7 @@ func NewCollector(c *admin.Client, o Options) (*Collector, error) {
 		}
 	}
 	if o.Timeout <= 0 {
-		o.Timeout = 10 * time.Second
+		o.Timeout = 9 * time.Second
 	}
 	if o.Every <= 0 {
 		o.Every = time.Second
@@ -113,7 +119,7 @@ func (c *Collector) look() {
 		if err == nil || errors.Is(err, errors.ErrUnsupported) {
 			continue
 		}
-		if part.name == "streams" {
+		if part.name == "streams" && !isPartial(err) {
 			up = 0
 		}
 		c.failures[part.name]++
@@ -128,22 +134,73 @@ func (c *Collector) look() {
 }
 
 func (c *Collector) gauge(d *prometheus.Desc, v float64, labels ...string) {
-	c.found = append(c.found, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...))
+	c.add(d, prometheus.GaugeValue, v, labels)
 }
 
 func (c *Collector) counter(d *prometheus.Desc, v float64, labels ...string) {
-	c.found = append(c.found, prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...))
+	c.add(d, prometheus.CounterValue, v, labels)
+}
+
+func (c *Collector) add(d *prometheus.Desc, t prometheus.ValueType, v float64, labels []string) {
+	for i, l := range labels {
+		labels[i] = label(l)
+	}
+	c.found = append(c.found, prometheus.MustNewConstMetric(d, t, v, labels...))
+}
+
+// label is a name as Prometheus takes it. A group may be named with any bytes, and
+// one that is no UTF-8 would cost the whole answer.
+func label(name string) string {
+	if utf8.ValidString(name) {
+		return name
+	}
+	var b strings.Builder
+	for i, r := range name {
+		if _, n := utf8.DecodeRuneInString(name[i:]); r == utf8.RuneError && n == 1 {
+			fmt.Fprintf(&b, `\x%02x`, name[i])
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// isPartial reports whether the rest could be looked at.
+func isPartial(err error) bool {
+	var some *admin.PartialError
+	return errors.As(err, &some)
+}
+
+// failures are what could not be described of many things. What is deleted while
+// it is looked at is none.
+type failures struct {
+	total  int
+	failed []admin.Failure
+}
+
+func (f *failures) add(item string, err error) {
+	f.total++
+	if err != nil && !errors.Is(err, ss.ErrNotFound) {
+		f.failed = append(f.failed, admin.Failure{Item: item, Err: err})
+	}
+}
+
+func (f *failures) err() error {
+	if len(f.failed) == 0 {
+		return nil
+	}
+	return &admin.PartialError{Total: f.total, Failures: f.failed}
 }
 
 func (c *Collector) streams(ctx context.Context) error {
 	filter := admin.StreamFilter{Match: c.o.Streams, Detail: admin.DetailBounds | admin.DetailTimes | admin.DetailBytes}
-	var failed error
+	var tally failures
 	for in, err := range c.c.Streams(ctx, filter) {
 		if err != nil {
 			return err
 		}
-		if in.Err != nil { // one of many, perhaps deleted while we looked
-			failed = in.Err
+		if tally.add(in.Name, in.Err); in.Err != nil && len(in.Shards) == 0 {
+			continue
 		}
 		c.gauge(descShards, float64(len(in.Shards)), in.Name)
 		for _, sh := range in.Shards {
@@ -162,21 +219,22 @@ func (c *Collector) streams(ctx context.Context) error {
 			}
 		}
 	}
-	return failed
+	return tally.err()
 }
 
 // groupsAtOnce is for how many groups lag is computed at once.
 const groupsAtOnce = 500
 
 func (c *Collector) groups(ctx context.Context) error {
+	var tally failures
 	var some []admin.GroupInfo
-	var failed error
-	flush := func() {
+	flush := func() error {
 		lags, err := c.c.LagOf(ctx, some)
-		if err != nil {
-			failed = err
+		if err != nil && !isPartial(err) { // then ages are not known, and not zero
+			return err
 		}
 		for _, l := range lags {
+			tally.add(l.Group, l.Err)
 			for _, s := range l.Shards {
 				labels := []string{l.Group, s.Stream, strconv.Itoa(int(s.Index))}
 				if s.Messages.N >= 0 {
@@ -187,27 +245,30 @@ func (c *Collector) groups(ctx context.Context) error {
 			}
 		}
 		some = some[:0]
+		return nil
 	}
-	for g, err := range c.c.Groups(ctx) {
+	for g, err := range c.c.GroupsMatching(ctx, c.o.Groups) {
 		if err != nil {
 			return err
 		}
-		if ok, _ := path.Match(c.o.Groups, g.Name); c.o.Groups != "" && !ok {
-			continue
-		}
 		if g.Err != nil {
-			failed = g.Err
+			tally.add(g.Name, g.Err)
 			continue
 		}
 		c.gauge(descMembers, float64(len(g.Members)), g.Name)
-		if some = append(some, g); len(some) == groupsAtOnce {
-			flush()
+		if some = append(some, g); len(some) < groupsAtOnce {
+			continue
+		}
+		if err := flush(); err != nil {
+			return err
 		}
 	}
 	if len(some) > 0 {
-		flush()
+		if err := flush(); err != nil {
+			return err
+		}
 	}
-	return failed
+	return tally.err()
 }
 
 func (c *Collector) cluster(ctx context.Context) error {

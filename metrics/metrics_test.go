@@ -13,6 +13,7 @@ import (
 	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/admin"
 	"github.com/seastreamer/seastreamer/backend/memory"
+	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/metrics"
 )
 
@@ -77,6 +78,99 @@ seastreamer_up 1
 	}
 	if _, err := metrics.NewCollector(a, metrics.Options{Streams: "["}); err == nil {
 		t.Error("a glob that cannot be read is taken")
+	}
+}
+
+// broken is a driver one of whose streams cannot be described, and another of
+// which has gone by then.
+type broken struct {
+	driver.Driver
+	driver.StreamAdmin
+	driver.GroupAdmin
+	times error
+}
+
+func (d *broken) DescribeStreams(ctx context.Context, names []string, detail driver.Detail) ([]driver.StreamInfo, error) {
+	infos, err := d.StreamAdmin.DescribeStreams(ctx, names, detail)
+	for i, n := range names {
+		switch n {
+		case "leaderless":
+			infos[i] = driver.StreamInfo{Name: n, Err: errors.New("no leader")}
+		case "gone":
+			infos[i] = driver.StreamInfo{Name: n, Err: driver.Errorf(ss.ErrNotFound, "", "it has gone")}
+		}
+	}
+	return infos, err
+}
+
+func (d *broken) Times(ctx context.Context, at []ss.Position) ([]time.Time, error) {
+	if d.times != nil {
+		return nil, d.times
+	}
+	return d.StreamAdmin.Times(ctx, at)
+}
+
+// One stream that cannot be described does not make the broker down, and one that
+// is deleted meanwhile is no failure. Names that are no UTF-8 cost nothing. A lag
+// whose age cannot be had is not there, and not zero.
+func TestCollectorOfPart(t *testing.T) {
+	inner := memory.NewStore().Driver(memory.Options{})
+	d := &broken{Driver: inner, StreamAdmin: inner.(driver.StreamAdmin), GroupAdmin: inner.(driver.GroupAdmin)}
+	s := ss.New(d, ss.Options{})
+	defer func() { _ = s.Close(context.Background()) }()
+	a := admin.New(s)
+	create := func(name string) {
+		t.Helper()
+		if err := d.CreateStream(t.Context(), driver.StreamSpec{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create("news")
+	create("gone")
+	p, err := s.Producer(t.Context(), ss.ProducerConfig{Stream: "news"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Send(t.Context(), ss.Record{Value: []byte("v")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Apply(t.Context(), admin.SeekGroup{Group: "g\xff…", Streams: []string{"news"}, To: new(ss.Earliest)}); err != nil {
+		t.Fatal(err)
+	}
+	var failed []string
+	c, err := metrics.NewCollector(a, metrics.Options{Every: 1, Failed: func(part string, err error) { failed = append(failed, part+": "+err.Error()) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"seastreamer_group_lag_messages", "seastreamer_stream_shards", "seastreamer_up"}
+	const lag = `
+# HELP seastreamer_group_lag_messages Messages from where a group stands to the end of a shard.
+# TYPE seastreamer_group_lag_messages gauge
+seastreamer_group_lag_messages{group="g\\xff…",shard="0",stream="news"} 1`
+	const rest = `
+# HELP seastreamer_stream_shards Shards of a stream.
+# TYPE seastreamer_stream_shards gauge
+seastreamer_stream_shards{stream="news"} 1
+# HELP seastreamer_up 1 where the broker could be looked at.
+# TYPE seastreamer_up gauge
+seastreamer_up 1
+`
+	if err := testutil.CollectAndCompare(c, strings.NewReader(lag+rest), names...); err != nil {
+		t.Error(err)
+	}
+	if failed != nil {
+		t.Errorf("a stream that has gone is a failure: %q", failed)
+	}
+	create("leaderless")
+	if err := testutil.CollectAndCompare(c, strings.NewReader(lag+rest), names...); err != nil {
+		t.Error(err)
+	}
+	d.times = errors.New("no times")
+	if err := testutil.CollectAndCompare(c, strings.NewReader(rest), names...); err != nil {
+		t.Error(err)
+	}
+	if got := strings.Join(failed, "; "); got != "streams: 1 of 3 failed: leaderless: no leader; streams: 1 of 3 failed: leaderless: no leader; groups: no times" {
+		t.Errorf("failed: %s", got)
 	}
 }
 

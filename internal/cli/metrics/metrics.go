@@ -2,11 +2,11 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
 	"net/http"
-	"path"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,13 +40,11 @@ seastreamer_up is 0 then.`,
 			if err := factory.Operands(args, 0, 0, "no operand", "metrics --streams NAME"); err != nil {
 				return err
 			}
-			for flag, glob := range map[string]string{"--streams": o.Streams, "--groups": o.Groups} {
-				if _, err := path.Match(glob, ""); err != nil {
-					return exit.Usagef("use * and ?", "%s %s: %v", flag, glob, err)
-				}
+			if err := cmp.Or(factory.CheckGlob(o.Streams), factory.CheckGlob(o.Groups)); err != nil {
+				return err
 			}
-			if o.Timeout < 0 {
-				return exit.Usagef("", "--scrape-timeout %v is negative", o.Timeout)
+			if o.Timeout <= 0 {
+				return exit.Usagef("use 9s", "--scrape-timeout %v is no time", o.Timeout)
 			}
 			return b.With(cmd.Context(), func(u ss.URL, c *admin.Client) error { return serve(cmd.Context(), f, c, listen, o) })
 		},
@@ -56,7 +54,7 @@ seastreamer_up is 0 then.`,
 	fs.StringVar(&listen, "listen", listen, "serve at `ADDRESS`, such as :9464 for every network")
 	fs.StringVar(&o.Streams, "streams", "", "only streams whose name matches `GLOB`")
 	fs.StringVar(&o.Groups, "groups", "", "only groups whose name matches `GLOB`")
-	fs.DurationVar(&o.Timeout, "scrape-timeout", 10*time.Second, "how long one look at the broker may take")
+	fs.DurationVar(&o.Timeout, "scrape-timeout", 9*time.Second, "how long one look at the broker may take: less than what Prometheus waits, which is 10s by default")
 	return cmd
 }
 
