@@ -195,12 +195,21 @@ func TestLag(t *testing.T) {
 	}
 }
 
+// edges are those of n spans of one length.
+func edges(from time.Time, length time.Duration, n int) []time.Time {
+	at := make([]time.Time, n+1)
+	for i := range at {
+		at[i] = from.Add(time.Duration(i) * length)
+	}
+	return at
+}
+
 func TestTimeline(t *testing.T) {
 	s, c := open(t)
 	apply(t, c, admin.CreateStream{StreamSpec: admin.StreamSpec{Name: "news", Shards: 2}})
 	start := time.Now().Truncate(time.Second).Add(-time.Hour)
 	send(t, s, "news", 0, 30, start.Add(29*time.Second))
-	b, err := c.Timeline(t.Context(), "news", start, start.Add(40*time.Second), 4)
+	b, err := c.Timeline(t.Context(), "news", edges(start, 10*time.Second, 4))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +223,7 @@ func TestTimeline(t *testing.T) {
 
 	// Many edges are looked up at once, and each message is in one bucket.
 	send(t, s, "news", 1, 1000, start.Add(1000*time.Second))
-	b, err = c.Timeline(t.Context(), "news", start, start.Add(1010*time.Second), 101)
+	b, err = c.Timeline(t.Context(), "news", edges(start, 10*time.Second, 101))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,11 +235,13 @@ func TestTimeline(t *testing.T) {
 	if sum != 1030 || highest != 20 || !b[100].To.Equal(start.Add(1010*time.Second)) {
 		t.Errorf("%d messages, at most %d, up to %v", sum, highest, b[100].To)
 	}
-	if _, err := c.Timeline(t.Context(), "other", start, start.Add(time.Second), 60); !errors.Is(err, ss.ErrNotFound) {
+	if _, err := c.Timeline(t.Context(), "other", edges(start, time.Second, 60)); !errors.Is(err, ss.ErrNotFound) {
 		t.Errorf("a stream that is not there: %v", err)
 	}
-	if _, err := c.Timeline(t.Context(), "news", start, start, 60); !errors.Is(err, ss.ErrInvalid) {
-		t.Errorf("no time at all: %v", err)
+	for _, none := range [][]time.Time{nil, {start}, {start, start}, {start, start.Add(2), start.Add(1)}} {
+		if _, err := c.Timeline(t.Context(), "news", none); !errors.Is(err, ss.ErrInvalid) {
+			t.Errorf("edges %v: %v", none, err)
+		}
 	}
 }
 

@@ -16,42 +16,35 @@ type Bucket struct {
 	Messages Count
 }
 
-// Timeline is how many messages a stream holds in each of n spans of equal
-// length between from and to. It looks up where each span begins, by timestamp,
-// and reads no messages; counts are as good as the backend's [Count]. Timestamps
-// that do not ascend make spans inexact.
-func (c *Client) Timeline(ctx context.Context, stream string, from, to time.Time, n int) ([]Bucket, error) {
+// Timeline is how many messages a stream holds in each of the spans between two
+// edges, which ascend; there are at least two. It looks up where each span begins,
+// by timestamp, and reads no messages; counts are as good as the backend's
+// [Count]. Timestamps that do not ascend make spans inexact.
+func (c *Client) Timeline(ctx context.Context, stream string, edges []time.Time) ([]Bucket, error) {
 	d, err := c.streams()
 	if err != nil {
 		return nil, err
 	}
-	if n < 1 || !from.Before(to) {
-		return nil, driver.Errorf(ss.ErrInvalid, "timeline of "+stream, "it needs a beginning before its end, and one span or more")
+	if len(edges) < 2 {
+		return nil, driver.Errorf(ss.ErrInvalid, "timeline of "+stream, "it needs a beginning and an end")
 	}
-	buckets := make([]Bucket, n)
-	at := make([]time.Time, n+1)
-	step := to.Sub(from) / time.Duration(n)
-	for i := range at {
-		if at[i] = from.Add(time.Duration(i) * step); i == n {
-			at[i] = to
-		}
-		if i < n {
-			buckets[i].From = at[i]
-		}
-		if i > 0 {
-			buckets[i-1].To = at[i]
+	buckets := make([]Bucket, len(edges)-1)
+	for i := range buckets {
+		buckets[i].From, buckets[i].To = edges[i], edges[i+1]
+		if !edges[i].Before(edges[i+1]) {
+			return nil, driver.Errorf(ss.ErrInvalid, "timeline of "+stream, "each edge has to be after the one before it")
 		}
 	}
-	edges, err := lookUp(ctx, d, stream, at)
+	at, err := lookUp(ctx, d, stream, edges)
 	if err != nil {
 		return nil, err
 	}
 	var ranges []Range
 	var of []int // the bucket of each
 	for i := range buckets {
-		for j, at := range edges[i] {
-			if j < len(edges[i+1]) && at.Next.Less(edges[i+1][j].Next) {
-				ranges = append(ranges, Range{Shard: at.Shard, From: at.Next, To: edges[i+1][j].Next})
+		for j, from := range at[i] {
+			if j < len(at[i+1]) && from.Next.Less(at[i+1][j].Next) {
+				ranges = append(ranges, Range{Shard: from.Shard, From: from.Next, To: at[i+1][j].Next})
 				of = append(of, i)
 			}
 		}

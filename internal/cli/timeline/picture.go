@@ -32,27 +32,17 @@ var columns = []listing.Column[admin.Bucket]{
 
 func write(f *factory.Factory, o options, stream string, buckets []admin.Bucket) error {
 	if o.Output == "table" || o.Output == "wide" || o.Output == "auto" && (f.IO.OutTTY || o.Human) {
-		_, err := io.WriteString(f.IO.Out, picture(stream, buckets, o.width))
+		_, err := io.WriteString(f.IO.Out, picture(stream, buckets, o.bucket, o.width))
 		return exit.Output(err)
 	}
-	each := func(yield func(admin.Bucket, error) bool) {
-		for _, b := range buckets {
-			if !yield(b, nil) {
-				return
-			}
-		}
-	}
-	return listing.Write(f.IO, o.Options, columns, each, func(b admin.Bucket) any {
-		d := doc{From: b.From.UTC(), To: b.To.UTC(), Estimated: b.Messages.Estimated}
-		if b.Messages.N >= 0 {
-			d.Messages = &b.Messages.N
-		}
-		return d
+	return listing.Write(f.IO, o.Options, columns, listing.Each(buckets), func(b admin.Bucket) any {
+		return doc{From: b.From.UTC(), To: b.To.UTC(), Messages: listing.Known(b.Messages.N), Estimated: b.Messages.Estimated}
 	})
 }
 
 // picture is a bar for each bucket, and above them what there is in all.
-func picture(stream string, buckets []admin.Bucket, width int) string {
+// length is that of each bucket, but for days on which the clock is changed.
+func picture(stream string, buckets []admin.Bucket, length time.Duration, width int) string {
 	name := strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(string(listing.Safe(stream)))
 	if len(buckets) == 0 {
 		return name + ": no messages there\n"
@@ -71,7 +61,6 @@ func picture(stream string, buckets []admin.Bucket, width int) string {
 		}
 	}
 	first, last := buckets[0].From, buckets[len(buckets)-1].To
-	length := buckets[0].To.Sub(first)
 	layout := axis(first, last, length)
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s messages from %s to %s, bars of %s", name, listing.HumanCount(total), first.Format(long(length)), last.Format(long(length)), admin.FormatDuration(length))

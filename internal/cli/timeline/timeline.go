@@ -114,12 +114,10 @@ func run(ctx context.Context, f *factory.Factory, u ss.URL, o options) error {
 	if o.bucket == 0 {
 		o.bucket = length(until.Sub(from), max(height-4, 10))
 	}
-	from = align(from, o.bucket)
-	n := int64(until.Sub(from)+o.bucket-1) / int64(o.bucket)
-	if n > most {
-		return end(exit.Usagef("use a longer --bucket, or a later --from", "%v in spans of %s are %d bars, and %d are too many", listing.Duration(until.Sub(from)), admin.FormatDuration(o.bucket), n, most))
+	if n := int64(until.Sub(from) / o.bucket); n >= most {
+		return end(exit.Usagef("use a longer --bucket, or a later --from", "%v in spans of %s are %d bars, and %d are too many", listing.Duration(until.Sub(from)), admin.FormatDuration(o.bucket), n+1, most))
 	}
-	buckets, err := c.Timeline(ctx, stream, from, from.Add(time.Duration(n)*o.bucket), int(n))
+	buckets, err := c.Timeline(ctx, stream, edges(from, until, o.bucket))
 	if err != nil {
 		return end(factory.Reader(err, u.Streams))
 	}
@@ -216,10 +214,33 @@ func length(span time.Duration, n int) time.Duration {
 	return (least + week - 1).Truncate(week)
 }
 
-// align is the beginning of the span in which t is: a full minute, hour, day or
-// Monday where it lives.
-func align(t time.Time, bucket time.Duration) time.Time {
-	_, offset := t.Local().Zone()
-	east := time.Duration(offset) * time.Second
-	return t.Add(east).Truncate(bucket).Add(-east).Local()
+// edges are where spans begin and end, the first one at or before from and the last
+// one at or after until: full minutes, hours, days or Mondays where it lives. A day
+// is one of the calendar, which has 23 or 25 hours where the clock is changed.
+func edges(from, until time.Time, bucket time.Duration) []time.Time {
+	from, until = from.Local(), until.Local()
+	edge := func(k int) time.Time { return from.Add(time.Duration(k) * bucket) }
+	if days := int(bucket / day); bucket%day == 0 {
+		year, month, d := from.Date()
+		year, month, d = time.Date(year, month, d, 0, 0, 0, 0, time.UTC).Truncate(bucket).Date()
+		edge = func(k int) time.Time { return midnight(year, month, d+k*days) }
+	} else {
+		_, offset := from.Zone()
+		east := time.Duration(offset) * time.Second
+		from = from.Add(east).Truncate(bucket).Add(-east)
+	}
+	at := []time.Time{edge(0)}
+	for k := 1; at[k-1].Before(until) || k == 1; k++ {
+		at = append(at, edge(k))
+	}
+	return at
+}
+
+// midnight is where a day begins, which is later where the clock is put on then.
+func midnight(year int, month time.Month, d int) time.Time {
+	t := time.Date(year, month, d, 0, 0, 0, 0, time.Local)
+	if t.Hour() == 23 {
+		t = t.Add(time.Hour)
+	}
+	return t
 }

@@ -46,15 +46,36 @@ func in(t *testing.T, zone string) {
 	t.Cleanup(func() { time.Local = was })
 }
 
-func TestAlign(t *testing.T) {
-	in(t, "Asia/Kathmandu") // +05:45
-	at := time.Date(2026, 1, 1, 13, 14, 15, 16, time.Local)
-	for bucket, want := range map[time.Duration]string{
-		time.Second: "2026-01-01T13:14:15+05:45", 5 * time.Minute: "2026-01-01T13:10:00+05:45", time.Hour: "2026-01-01T13:00:00+05:45",
-		6 * time.Hour: "2026-01-01T12:00:00+05:45", day: "2026-01-01T00:00:00+05:45", 7 * day: "2025-12-29T00:00:00+05:45", // a Monday
+func TestEdges(t *testing.T) {
+	for _, test := range []struct {
+		zone, from, until string
+		bucket            time.Duration
+		want              string
+	}{
+		{"Asia/Kathmandu", "2026-01-01T13:14:15.000000016+05:45", "2026-01-01T13:14:16+05:45", time.Second, "2026-01-01T13:14:15+05:45 2026-01-01T13:14:16+05:45"},
+		{"Asia/Kathmandu", "2026-01-01T13:14:15+05:45", "2026-01-01T13:14:15+05:45", 5 * time.Minute, "2026-01-01T13:10:00+05:45 2026-01-01T13:15:00+05:45"},
+		{"Asia/Kathmandu", "2026-01-01T13:14:15+05:45", "2026-01-01T15:00:00+05:45", time.Hour, "2026-01-01T13:00:00+05:45 2026-01-01T14:00:00+05:45 2026-01-01T15:00:00+05:45"},
+		{"Asia/Kathmandu", "2026-01-01T13:14:15+05:45", "2026-01-01T15:00:00+05:45", 6 * time.Hour, "2026-01-01T12:00:00+05:45 2026-01-01T18:00:00+05:45"},
+		{"Asia/Kathmandu", "2026-01-01T13:14:15+05:45", "2026-01-01T15:00:00+05:45", 7 * day, "2025-12-29T00:00:00+05:45 2026-01-05T00:00:00+05:45"}, // a Monday
+		// Where the clock is changed a day has 25 hours, or 23, or begins at 1:00.
+		{"Europe/Berlin", "2026-10-25T12:00:00+01:00", "2026-10-26T12:00:00+01:00", day, "2026-10-25T00:00:00+02:00 2026-10-26T00:00:00+01:00 2026-10-27T00:00:00+01:00"},
+		{"Europe/Berlin", "2026-03-28T12:00:00+01:00", "2026-03-30T00:00:00+02:00", day, "2026-03-28T00:00:00+01:00 2026-03-29T00:00:00+01:00 2026-03-30T00:00:00+02:00"},
+		{"America/Sao_Paulo", "2018-11-03T12:00:00-03:00", "2018-11-05T00:00:00-02:00", day, "2018-11-03T00:00:00-03:00 2018-11-04T01:00:00-02:00 2018-11-05T00:00:00-02:00"},
 	} {
-		if got := align(at.UTC(), bucket).Format(time.RFC3339); got != want {
-			t.Errorf("%v: %s, want %s", bucket, got, want)
+		in(t, test.zone)
+		at := func(text string) time.Time {
+			v, err := time.Parse(time.RFC3339Nano, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v.UTC()
+		}
+		var got []string
+		for _, e := range edges(at(test.from), at(test.until), test.bucket) {
+			got = append(got, e.Format(time.RFC3339))
+		}
+		if strings.Join(got, " ") != test.want {
+			t.Errorf("from %s until %s by %v: %s, want %s", test.from, test.until, test.bucket, got, test.want)
 		}
 	}
 }
@@ -70,15 +91,17 @@ func buckets(from time.Time, length time.Duration, n ...int64) []admin.Bucket {
 func TestPicture(t *testing.T) {
 	in(t, "Europe/Berlin")
 	guess := buckets(time.Date(2026, 1, 2, 23, 0, 0, 0, time.Local), 30*time.Minute, 5, 1234567, 0, 600000)
+	days := edges(time.Date(2026, 10, 25, 0, 0, 0, 0, time.Local), time.Date(2026, 10, 27, 0, 0, 0, 0, time.Local), day)
 	guess[1].Messages.Estimated, guess[3].Messages.Estimated = true, true
 	for _, test := range []struct {
 		name    string
 		width   int
+		length  time.Duration
 		buckets []admin.Bucket
 		want    string
 	}{
-		{"nothing", 40, nil, "news: no messages there\n"},
-		{"seconds", 40, buckets(time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local), 5*time.Second, 100, 0, 25, 1), `
+		{"nothing", 40, day, nil, "news: no messages there\n"},
+		{"seconds", 40, 5 * time.Second, buckets(time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local), 5*time.Second, 100, 0, 25, 1), `
 news: 126 messages from 2026-01-02 03:04:05 +01:00 to 2026-01-02 03:04:25 +01:00, bars of 5s, at most 100 at 03:04:05
 
 03:04:05  100  █████████████████████████
@@ -86,7 +109,7 @@ news: 126 messages from 2026-01-02 03:04:05 +01:00 to 2026-01-02 03:04:25 +01:00
 03:04:15   25  ██████▎
 03:04:20    1  ▎
 `},
-		{"over midnight, estimated", 50, guess, `
+		{"over midnight, estimated", 50, 30 * time.Minute, guess, `
 news: ~1,834,572 messages from 2026-01-02 23:00:00 +01:00 to 2026-01-03 01:00:00 +01:00, bars of 30m, at most ~1,234,567 at 2026-01-02 23:30
 
 2026-01-02 23:00           5  ▏
@@ -94,18 +117,24 @@ news: ~1,834,572 messages from 2026-01-02 23:00:00 +01:00 to 2026-01-03 01:00:00
 2026-01-03 00:00           0
            00:30    ~600,000  █████████▊
 `},
-		{"days, one not known, too narrow", 10, buckets(time.Date(2026, 1, 2, 0, 0, 0, 0, time.Local), day, 3, -1), `
+		{"days, one not known, too narrow", 10, day, buckets(time.Date(2026, 1, 2, 0, 0, 0, 0, time.Local), day, 3, -1), `
 news: - messages from 2026-01-02 00:00:00 +01:00 to 2026-01-04 00:00:00 +01:00, bars of 1d, at most 3 at 2026-01-02
 
 2026-01-02  3  █
 2026-01-03  -
 `},
+		{"a day of 25 hours", 20, day, []admin.Bucket{{From: days[0], To: days[1], Messages: admin.Count{N: 2}}, {From: days[1], To: days[2], Messages: admin.Count{N: 1}}}, `
+news: 3 messages from 2026-10-25 00:00:00 +02:00 to 2026-10-27 00:00:00 +01:00, bars of 1d, at most 2 at 2026-10-25
+
+2026-10-25  2  █████
+2026-10-26  1  ██▌
+`},
 	} {
-		if got := picture("news", test.buckets, test.width); got != strings.TrimPrefix(test.want, "\n") {
+		if got := picture("news", test.buckets, test.length, test.width); got != strings.TrimPrefix(test.want, "\n") {
 			t.Errorf("%s:\n%s\nwant\n%s", test.name, got, test.want)
 		}
 	}
-	if got := picture("a\x1b[2J\nb", nil, 40); got != `a\x1b[2J\nb: no messages there`+"\n" {
+	if got := picture("a\x1b[2J\nb", nil, day, 40); got != `a\x1b[2J\nb: no messages there`+"\n" {
 		t.Errorf("a name that would control the terminal: %q", got)
 	}
 }
