@@ -28,10 +28,11 @@ func (m *mean) add(v float64, over time.Duration) float64 {
 
 // A meter is what is remembered of one stream from one look to the next.
 type meter struct {
-	at    time.Time // of the last look
-	in    StreamInfo
-	now   float64 // messages a second
-	was   float64 // the mean before the last interval
+	at    time.Time  // of the last look
+	in    StreamInfo // at the last look at which it could be described
+	since time.Time  // of that; zero is never
+	now   float64    // messages a second
+	was   float64    // the mean before the last interval; NaN for a stream whose first rate this is
 	mean  mean
 	moved time.Time // when messages were last seen to have come
 	gap   mean      // seconds from one message to the next
@@ -46,30 +47,20 @@ type meter struct {
 
 // add is a look at the bounds.
 func (m *meter) add(at time.Time, in StreamInfo) {
-	over := at.Sub(m.at)
-	n, known := came(m.in.Shards, in.Shards)
-	first := m.at.IsZero()
-	m.at = at
-	if first || in.Err != nil || over <= 0 {
-		m.now, m.changed = math.NaN(), m.changed || first
-		m.was = m.mean.add(math.NaN(), 0)
-		if in.Err == nil {
-			m.in = in
-		}
-		if first {
-			m.size = math.NaN()
-		}
+	m.at, m.now, m.was = at, math.NaN(), m.mean.add(math.NaN(), 0)
+	over, before, first := at.Sub(m.since), m.in, m.since.IsZero()
+	if in.Err != nil || over <= 0 {
 		return
 	}
-	m.changed = m.changed || !sameBounds(m.in.Shards, in.Shards)
-	m.in = in
-	m.now = math.NaN()
+	m.since, m.in = at, in
+	if first {
+		m.changed, m.size = true, math.NaN()
+		return
+	}
+	m.changed = m.changed || !sameBounds(before.Shards, in.Shards)
+	n, known := came(before.Shards, in.Shards)
 	if known {
 		m.now = float64(n) / over.Seconds()
-	}
-	// A stream whose first rate this is has none that would be usual.
-	if m.was = m.mean.v; !m.mean.known {
-		m.was = math.NaN()
 	}
 	m.mean.add(m.now, over)
 	if n > 0 {

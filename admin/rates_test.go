@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"testing"
@@ -11,7 +12,25 @@ import (
 	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/admin"
 	"github.com/seastreamer/seastreamer/backend/memory"
+	"github.com/seastreamer/seastreamer/driver"
 )
+
+// A flaky driver cannot describe one of its streams at times.
+type flaky struct {
+	driver.Driver
+	driver.StreamAdmin
+	failing string
+}
+
+func (d *flaky) DescribeStreams(ctx context.Context, names []string, detail driver.Detail) ([]driver.StreamInfo, error) {
+	infos, err := d.StreamAdmin.DescribeStreams(ctx, names, detail)
+	for i, n := range names {
+		if n == d.failing {
+			infos[i] = driver.StreamInfo{Name: n, Err: errors.New("no leader")}
+		}
+	}
+	return infos, err
+}
 
 // A sampled store is one whose streams are sampled in a bubble, where time passes
 // at once.
@@ -21,14 +40,17 @@ type sampled struct {
 	*admin.Client
 	*admin.Sampler
 	last *admin.RateSample
+	d    *flaky
 }
 
 func sampling(t *testing.T, f func(*testing.T, *sampled)) {
 	synctest.Test(t, func(t *testing.T) {
-		s := ss.New(memory.NewStore().Driver(memory.Options{}), ss.Options{})
+		inner := memory.NewStore().Driver(memory.Options{})
+		d := &flaky{Driver: inner, StreamAdmin: inner.(driver.StreamAdmin)}
+		s := ss.New(d, ss.Options{})
 		defer s.Close(context.Background())
 		c := admin.New(s)
-		f(t, &sampled{t: t, s: s, Client: c, Sampler: admin.NewSampler(c, admin.StreamFilter{})})
+		f(t, &sampled{t: t, s: s, d: d, Client: c, Sampler: admin.NewSampler(c, admin.StreamFilter{})})
 	})
 }
 
@@ -120,6 +142,32 @@ func TestRates(t *testing.T) {
 		}
 		if r = s.step("news", 1); r.Stale(time.Now(), 0) || r.Bursting() {
 			t.Errorf("after one more: %+v", r)
+		}
+	})
+}
+
+// What came while a stream could not be described did not come within the last
+// interval, and what it held before it ever could did not come at all.
+func TestRateAfterAFailure(t *testing.T) {
+	sampling(t, func(t *testing.T, s *sampled) {
+		s.d.failing = "news"
+		s.step("news", 1000)
+		s.d.failing = ""
+		if r := s.step("news", 200); !math.IsNaN(r.Messages.Now) {
+			t.Errorf("the first time that it can be described: %+v", r.Messages)
+		}
+		for range 5 {
+			s.step("news", 200)
+		}
+		s.d.failing = "news"
+		for range 10 {
+			if r := s.step("news", 200); r.Err == nil || !math.IsNaN(r.Messages.Now) {
+				t.Errorf("while it cannot be described: %+v", r)
+			}
+		}
+		s.d.failing = ""
+		if r := s.step("news", 200); r.Messages.Now != 100 || r.Bursting() {
+			t.Errorf("100/s, not seen for 20 s: %+v", r)
 		}
 	})
 }
