@@ -22,7 +22,7 @@ What was done since by the group's members, or by others, is not taken into acco
 the plan says from where to where it goes.`,
 		Example: `  sea streamer group undo workers --dry-run --broker localhost:9092`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := names(args, 1, 1, "one group", "group undo workers"); err != nil {
+			if err := factory.Groups(args, 1, 1, "one group", "group undo workers"); err != nil {
 				return err
 			}
 			u, c, end, err := ch.open(cmd.Context())
@@ -47,7 +47,7 @@ func newClone(f *factory.Factory) *cobra.Command {
 		Long:    "Create a group that stands where another one stands. One that exists is an error (6).",
 		Example: `  sea streamer group clone workers workers-test --broker localhost:9092`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := names(args, 2, 2, "a group and a new name", "group clone workers workers-test"); err != nil {
+			if err := factory.Groups(args, 2, 2, "a group and a new name", "group clone workers workers-test"); err != nil {
 				return err
 			}
 			return ch.run(cmd.Context(), func(*admin.Client, []string) (admin.Change, error) {
@@ -73,7 +73,7 @@ glob works with --match only. A group with members is an error (6).`,
 			if (ch.o.Match == "") == (len(args) == 0) {
 				return exit.Usagef("group rm workers, or group rm --match 'tmp-*'", "name the groups to remove, or a --match")
 			}
-			if err := names(args, 0, -1, "a group", "group rm workers"); err != nil {
+			if err := factory.Groups(args, 0, -1, "a group", "group rm workers"); err != nil {
 				return err
 			}
 			if err := factory.CheckGlob(ch.o.Match); err != nil {
@@ -111,7 +111,7 @@ func newRmOffsets(f *factory.Factory) *cobra.Command {
 were the first. undo has the positions back.`,
 		Example: `  sea streamer group rm-offsets workers --stream news --broker localhost:9092`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := names(args, 1, 1, "one group", "group rm-offsets workers --stream news"); err != nil {
+			if err := factory.Groups(args, 1, 1, "one group", "group rm-offsets workers --stream news"); err != nil {
 				return err
 			}
 			if len(ch.streams) == 0 {

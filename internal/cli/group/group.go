@@ -13,7 +13,6 @@ import (
 	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/admin"
 	"github.com/seastreamer/seastreamer/internal/cli/change"
-	"github.com/seastreamer/seastreamer/internal/cli/exit"
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
 	"github.com/seastreamer/seastreamer/internal/cli/lag"
 )
@@ -74,37 +73,7 @@ func (ch *changer) run(ctx context.Context, build func(c *admin.Client, streams 
 	if err == nil {
 		err = change.Run(ctx, ch.f, c, u, what, ch.o)
 	}
-	return end(missing(err))
-}
-
-// missing is an error with what to do about a group or stream that is not there.
-func missing(err error) error {
-	e := exit.From(err)
-	if e == nil || e.Code != exit.NotFound || e.Hint != "" {
-		return err
-	}
-	c := *e
-	c.Hint = "check the name and --broker"
-	return &c
-}
-
-// names refuses groups that are none, too few or too many.
-func names(args []string, least, most int, want, example string) error {
-	switch {
-	case len(args) < least:
-		return exit.Usagef(example, "%s is wanted", want)
-	case most >= 0 && len(args) > most:
-		return exit.Usagef(example, "%q is too much: %s is wanted", args[most], want)
-	}
-	for _, g := range args {
-		switch {
-		case g == "":
-			return exit.Usagef(example, "a group has a name: \"\" is none")
-		case strings.Contains(g, "://"):
-			return exit.Usagef("name the broker with --broker, or a stream with --stream", "%q is a URL and not the name of a group", g)
-		}
-	}
-	return factory.Once("group", args)
+	return end(factory.Missing(err))
 }
 
 // shardList is shards in words: news[0-3,7] sport[0]. They are in order.

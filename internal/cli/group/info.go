@@ -26,7 +26,7 @@ where the shard ends, how far that is in messages and seconds, and who reads it.
 		Example: `  sea streamer group info workers --broker localhost:9092
   sea streamer group info workers -o json --broker redis://localhost:6379 | jq .each`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := names(args, 1, -1, "a group", "group info workers"); err != nil {
+			if err := factory.Groups(args, 1, -1, "a group", "group info workers"); err != nil {
 				return err
 			}
 			_, c, end, err := t.open(cmd.Context())
@@ -49,7 +49,7 @@ where the shard ends, how far that is in messages and seconds, and who reads it.
 			if err := show(f, o, found); err != nil {
 				return end(err)
 			}
-			return end(missing(tally.err()))
+			return end(factory.Missing(tally.err()))
 		},
 	}
 	t.flags(cmd.Flags(), "")

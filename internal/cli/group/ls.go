@@ -158,7 +158,7 @@ shards; how many messages it holds without a verdict and how long ago it was hea
 of, where the backend knows.`,
 		Example: `  sea streamer group members workers --broker localhost:9092`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := names(args, 1, 1, "one group", "group members workers"); err != nil {
+			if err := factory.Groups(args, 1, 1, "one group", "group members workers"); err != nil {
 				return err
 			}
 			_, c, end, err := t.open(cmd.Context())
@@ -167,7 +167,7 @@ of, where the backend knows.`,
 			}
 			infos, err := c.DescribeGroups(cmd.Context(), args[0])
 			if err != nil {
-				return end(missing(err))
+				return end(factory.Missing(err))
 			}
 			return end(listing.Write(f.IO, o, memberColumns, each(infos[0].Members), func(m admin.MemberInfo) any { return member(m) }))
 		},

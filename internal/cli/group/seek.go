@@ -43,7 +43,7 @@ takes the move back.`,
   sea streamer group seek workers --shift -10
   sea streamer group seek workers-test --from workers --yes`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := names(args, 1, 1, "one group", "group seek workers --to -1h"); err != nil {
+			if err := factory.Groups(args, 1, 1, "one group", "group seek workers --to -1h"); err != nil {
 				return err
 			}
 			ways := 0
@@ -59,7 +59,7 @@ takes the move back.`,
 				return exit.Usagef("for instance --shift -10", "--shift 0 moves nothing")
 			}
 			if cmd.Flags().Changed("from") {
-				if err := names([]string{s.from}, 1, 1, "a group", "--from workers"); err != nil {
+				if err := factory.Groups([]string{s.from}, 1, 1, "a group", "--from workers"); err != nil {
 					return err
 				}
 				if s.from == args[0] {

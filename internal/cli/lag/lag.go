@@ -47,7 +47,10 @@ ended, on a terminal with a picture of each lag over the last looks.`,
   sea streamer lag workers -l --watch --broker redis://localhost:6379
   sea streamer lag workers --max-age 30s --interval 0 -q || echo workers are late`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var err error
+			err := factory.Groups(args, 0, -1, "", "lag workers")
+			if err != nil {
+				return err
+			}
 			if o.interval, err = driver.ParseDuration(interval); err != nil || o.interval < 0 {
 				return exit.Usagef("use 1s or more, or 0 for one look without a trend", "--interval %s is no duration", interval)
 			}
@@ -95,15 +98,18 @@ func run(ctx context.Context, f *factory.Factory, u ss.URL, names []string, o op
 	}
 	groups, failed := w.look(ctx)
 	if groups != nil && o.interval > 0 && pause(ctx, o.interval) {
-		groups, failed = w.look(ctx)
+		// The first look is shown where the second one was told to end.
+		if next, err := w.look(ctx); ctx.Err() == nil {
+			groups, failed = next, err
+		}
 	}
 	if groups == nil {
-		return end(failed)
+		return end(factory.Missing(failed))
 	}
 	if err := show(f.IO, o, groups); err != nil {
 		return end(err)
 	}
-	return end(exit.Join(over(groups, o), failed))
+	return end(exit.Join(over(groups, o), factory.Missing(failed)))
 }
 
 // pause reports whether it waited to the end.
@@ -144,7 +150,7 @@ func over(groups []group, o options) error {
 	if n := g.Messages(); n.N < 0 {
 		text += "behind by a number of messages that is not known"
 	} else {
-		text += listing.HumanCount(n) + " messages behind"
+		text += messages(n) + " behind"
 	}
 	if age := g.Age(); age > 0 {
 		text += ", the first of them sent " + listing.Duration(age) + " ago"
@@ -156,6 +162,13 @@ func over(groups []group, o options) error {
 		text += ", and " + iostreams.Thousands(int64(more)) + " more are over the limit"
 	}
 	return &exit.Error{Code: exit.Partial, Item: g.Group, Err: errors.New(text)}
+}
+
+func messages(n admin.Count) string {
+	if n == (admin.Count{N: 1}) {
+		return "1 message"
+	}
+	return listing.HumanCount(n) + " messages"
 }
 
 // worstShard is the shard on which a group is furthest behind, by what is limited.

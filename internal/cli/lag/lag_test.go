@@ -121,6 +121,22 @@ func TestWatcherForgets(t *testing.T) {
 	}
 }
 
+// Looks that are further apart than a trend is about are compared all the same, of
+// a group as of a shard.
+func TestTrendOfRareLooks(t *testing.T) {
+	w := &watcher{}
+	var g []group
+	for i := range 4 {
+		g = w.add(start.Add(time.Duration(i)*time.Minute), []admin.Lag{lagOf("a", int64(60*i*i), 0)})
+	}
+	if got := g[0].Trend; got.Direction != admin.Growing || got.Produced != 5 { // 240 to 540 in the last minute
+		t.Errorf("%+v", got)
+	}
+	if got := g[0].of(0).Trend; got.Direction != admin.Growing || got.Produced != 5 {
+		t.Errorf("of a shard: %+v", got)
+	}
+}
+
 // The screen of --watch scrolls, and is never larger than it is.
 func TestPicture(t *testing.T) {
 	was := time.Local
@@ -135,6 +151,11 @@ done   stable           0      0        3  → steady     0/s    0/s         0  
 guess  stable  ~1,234,567   1h0m        3                 -      -         -                     █`
 	if got := strings.Join(lines, "\n"); got != want || from != 1 {
 		t.Errorf("from %d:\n%s\nwant\n%s", from, got, want)
+	}
+	o.max = 0
+	evil := group{LagSample: admin.LagSample{Lag: lagOf("x\x1b[2J", 1, 0)}}
+	if lines, _ := picture(o, []group{evil}, nil, 0, 100, 5); lines[1] != `✗ group x\x1b[2J is 1 message behind, on news[0] the most` {
+		t.Errorf("a name that would control the terminal: %q", lines[1])
 	}
 	lines, from = picture(o, two(t), errors.New("gone\x1b[2J"), -3, 20, 40)
 	if got := lines[3]; from != 0 || len(lines) != 6 || got != "late   stable       " || lines[1] != `✗ gone\x1b[2J` {

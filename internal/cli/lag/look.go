@@ -76,9 +76,17 @@ func (w *watcher) add(now time.Time, lags []admin.Lag) []group {
 			all = slices.Clone(all[len(all)-kept:]) // a slice of it would keep all that were
 		}
 		past[l.Group] = all
-		from := slices.IndexFunc(all, func(s admin.LagSample) bool { return now.Sub(s.Time) <= trendOver })
-		groups[i] = group{LagSample: s, Trend: admin.TrendOf(all[from:]...), past: all}
+		groups[i] = group{LagSample: s, Trend: admin.TrendOf(window(all)...), past: all}
 	}
 	w.past = past
 	return groups
+}
+
+// window are the samples that a trend is about: those of trendOver, and the one
+// before the last where looks are further apart.
+func window(past []admin.LagSample) []admin.LagSample {
+	for len(past) > 2 && past[len(past)-1].Time.Sub(past[0].Time) > trendOver {
+		past = past[1:]
+	}
+	return past
 }

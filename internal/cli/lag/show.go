@@ -1,7 +1,6 @@
 package lag
 
 import (
-	"iter"
 	"math"
 	"strconv"
 	"time"
@@ -45,9 +44,9 @@ func (r row) pending() int64 {
 // show prints one look.
 func show(ios *iostreams.Streams, o options, groups []group) error {
 	if o.Output == "json" {
-		return listing.Write(ios, o.Options, nil, each(groups), func(g group) any { return document(g, o.each) })
+		return listing.Write(ios, o.Options, nil, listing.Each(groups), func(g group) any { return document(g, o.each) })
 	}
-	return listing.Write(ios, o.Options, columns(o), each(rows(groups, o.each)), nil)
+	return listing.Write(ios, o.Options, columns(o), listing.Each(rows(groups, o.each)), nil)
 }
 
 func rows(groups []group, shards bool) []row {
@@ -82,22 +81,8 @@ func (g group) of(i int) group {
 		}
 	}
 	g.past = past
-	recent := past
-	for len(recent) > 1 && g.Time.Sub(recent[0].Time) > trendOver {
-		recent = recent[1:]
-	}
-	g.Trend = admin.TrendOf(recent...)
+	g.Trend = admin.TrendOf(window(past)...)
 	return g
-}
-
-func each[T any](all []T) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for _, t := range all {
-			if !yield(t, nil) {
-				return
-			}
-		}
-	}
 }
 
 func columns(o options) []listing.Column[row] {

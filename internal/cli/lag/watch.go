@@ -19,8 +19,11 @@ import (
 // then is what it ends with.
 func (w *watcher) watch(ctx context.Context, f *factory.Factory, o options) error {
 	groups, failed := w.look(ctx)
+	if ctx.Err() != nil { // before there was anything
+		return nil //nolint:nilerr // being told to end is no failure
+	}
 	if groups == nil {
-		return stopped(ctx, failed)
+		return factory.Missing(failed)
 	}
 	if o.Output == "auto" && screen.Able(f.IO) {
 		return w.paint(ctx, f, o, groups, failed)
@@ -34,19 +37,14 @@ func (w *watcher) watch(ctx context.Context, f *factory.Factory, o options) erro
 			return exit.Join(over(groups, o), failed)
 		}
 		next, err := w.look(ctx)
+		if ctx.Err() != nil { // it was told to end while it looked: what was counts
+			return exit.Join(over(groups, o), failed)
+		}
 		if next == nil {
-			return exit.Join(over(groups, o), stopped(ctx, err))
+			return exit.Join(over(groups, o), err)
 		}
 		groups, failed = next, err
 	}
-}
-
-// stopped is err, or nil where it comes of being told to end.
-func stopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil //nolint:nilerr // being told to end is no failure
-	}
-	return err
 }
 
 // paint is watch on a terminal. The groups are looked at elsewhere, so that keys
@@ -122,10 +120,11 @@ func picture(o options, groups []group, failed error, from, width, height int) (
 	}
 	state := ""
 	if failed != nil {
-		state = "✗ " + string(iostreams.EscapeLine(nil, []byte(failed.Error())))
+		state = "✗ " + failed.Error()
 	} else if err := over(groups, o); err != nil {
 		state = "✗ " + err.Error()
 	}
+	state = string(iostreams.EscapeLine(nil, []byte(state)))
 	var b bytes.Buffer
 	o.drawn = true
 	_ = show(&iostreams.Streams{Out: &b, OutTTY: true}, o, groups) // into memory: nothing can fail
