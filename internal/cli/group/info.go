@@ -2,10 +2,8 @@ package group
 
 import (
 	"fmt"
-	"iter"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -59,7 +57,7 @@ where the shard ends, how far that is in messages and seconds, and who reads it.
 
 func show(f *factory.Factory, o listing.Options, groups []row) error {
 	if o.Output == "json" {
-		return listing.Write(f.IO, o, nil, each(groups), func(r row) any {
+		return listing.Write(f.IO, o, nil, listing.Each(groups), func(r row) any {
 			d := r.document(true)
 			for _, s := range r.lag.Shards {
 				d.Each = append(d.Each, shard(s))
@@ -70,7 +68,7 @@ func show(f *factory.Factory, o listing.Options, groups []row) error {
 			return d
 		})
 	}
-	people := o.Output == "table" || o.Output == "wide" || o.Output == "auto" && f.IO.OutTTY
+	people := o.Table(f.IO.OutTTY)
 	for _, r := range groups {
 		if people {
 			if _, err := f.IO.Out.Write(listing.Safe(r.head())); err != nil {
@@ -84,7 +82,7 @@ func show(f *factory.Factory, o listing.Options, groups []row) error {
 		for i, s := range r.lag.Shards {
 			rows[i] = shardRow{r.Name, s}
 		}
-		if err := listing.Write(f.IO, o, shardColumns, each(rows), nil); err != nil {
+		if err := listing.Write(f.IO, o, shardColumns, listing.Each(rows), nil); err != nil {
 			return err
 		}
 		o.NoHeader = o.NoHeader || !people // one for all
@@ -127,22 +125,7 @@ var shardColumns = []listing.Column[shardRow]{
 	{Name: "next", Raw: func(s shardRow) string { return s.Next.String() }, Right: true},
 	{Name: "end", Raw: func(s shardRow) string { return s.End.String() }, Right: true},
 	{Name: "behind", Raw: func(s shardRow) string { return listing.Count(s.Messages) }, Human: func(s shardRow) string { return listing.HumanCount(s.Messages) }, Right: true},
-	{Name: "age", Raw: func(s shardRow) string { return secondsText(s.Age) }, Human: func(s shardRow) string { return ageText(s.Age) }, Right: true},
+	{Name: "age", Raw: func(s shardRow) string { return listing.Seconds(s.Age) }, Human: func(s shardRow) string { return ageText(s.Age) }, Right: true},
 	{Name: "pending", Raw: func(s shardRow) string { return listing.Number(s.Pending) }, Right: true},
 	{Name: "member", Raw: func(s shardRow) string { return s.Member }},
 }
-
-func each[T any](all []T) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for _, t := range all {
-			if !yield(t, nil) {
-				return
-			}
-		}
-	}
-}
-
-// seconds is a duration for programs, exact to the millisecond.
-func seconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 }
-
-func secondsText(d time.Duration) string { return strconv.FormatFloat(seconds(d), 'f', 3, 64) }

@@ -20,11 +20,7 @@ type lagDoc struct {
 func lagOf(l admin.Lag) lagDoc { return behind(l.Messages(), l.Age(), l.Pending()) }
 
 func behind(n admin.Count, age time.Duration, pending int64) lagDoc {
-	d := lagDoc{Estimated: n.Estimated, Age: seconds(age), Pending: pending}
-	if n.N >= 0 {
-		d.Messages = &n.N
-	}
-	return d
+	return lagDoc{Messages: listing.Known(n.N), Estimated: n.Estimated, Age: age.Seconds(), Pending: pending}
 }
 
 type shardDoc struct {
@@ -43,7 +39,7 @@ func shard(s admin.ShardLag) shardDoc {
 // lagColumns are how far a group is behind.
 var lagColumns = []listing.Column[admin.Lag]{
 	{Name: "behind", Raw: func(l admin.Lag) string { return listing.Count(l.Messages()) }, Human: func(l admin.Lag) string { return listing.HumanCount(l.Messages()) }, Right: true},
-	{Name: "age", Raw: func(l admin.Lag) string { return secondsText(l.Age()) }, Human: func(l admin.Lag) string { return ageText(l.Age()) }, Right: true},
+	{Name: "age", Raw: func(l admin.Lag) string { return listing.Seconds(l.Age()) }, Human: func(l admin.Lag) string { return ageText(l.Age()) }, Right: true},
 	{Name: "pending", Raw: func(l admin.Lag) string { return listing.Number(l.Pending()) }, Human: func(l admin.Lag) string { return listing.HumanCount(admin.Count{N: l.Pending()}) }, Right: true},
 }
 

@@ -55,7 +55,7 @@ they know. -l adds how far they are behind, which takes longer.`,
 				}
 			}
 			slices.SortFunc(all, func(a, b row) int { return cmp.Compare(a.Name, b.Name) })
-			err = listing.Write(f.IO, o, lsColumns(long), each(all), func(r row) any { return r.document(long) })
+			err = listing.Write(f.IO, o, lsColumns(long), listing.Each(all), func(r row) any { return r.document(long) })
 			return end(cmp.Or(err, tally.err()))
 		},
 	}
@@ -169,7 +169,7 @@ of, where the backend knows.`,
 			if err != nil {
 				return end(factory.Missing(err))
 			}
-			return end(listing.Write(f.IO, o, memberColumns, each(infos[0].Members), func(m admin.MemberInfo) any { return member(m) }))
+			return end(listing.Write(f.IO, o, memberColumns, listing.Each(infos[0].Members), func(m admin.MemberInfo) any { return member(m) }))
 		},
 	}
 	t.flags(cmd.Flags(), "")
@@ -194,12 +194,8 @@ func member(m admin.MemberInfo) memberDoc {
 		}
 		d.Shards[sh.Stream] = append(d.Shards[sh.Stream], sh.Index)
 	}
-	if m.Pending >= 0 {
-		d.Pending = &m.Pending
-	}
-	if m.Idle >= 0 {
-		d.Idle = new(seconds(m.Idle))
-	}
+	d.Pending = listing.Known(m.Pending)
+	d.Idle = listing.Known(m.Idle.Seconds())
 	return d
 }
 
@@ -209,12 +205,7 @@ var memberColumns = []listing.Column[admin.MemberInfo]{
 	{Name: "host", Raw: func(m admin.MemberInfo) string { return m.Host }},
 	{Name: "shards", Raw: func(m admin.MemberInfo) string { return shardList(sortedShards(m.Shards)) }},
 	{Name: "pending", Raw: func(m admin.MemberInfo) string { return listing.Number(m.Pending) }, Right: true},
-	{Name: "idle", Raw: func(m admin.MemberInfo) string {
-		if m.Idle < 0 {
-			return ""
-		}
-		return secondsText(m.Idle)
-	}, Human: func(m admin.MemberInfo) string {
+	{Name: "idle", Raw: func(m admin.MemberInfo) string { return listing.Seconds(m.Idle) }, Human: func(m admin.MemberInfo) string {
 		if m.Idle < 0 {
 			return "-"
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/seastreamer/seastreamer/admin"
 	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/internal/cli/listing"
 )
 
 // doc is a group as JSON. What is not known is left out.
@@ -20,7 +21,7 @@ type doc struct {
 	Produced  *float64   `json:"produced_per_s,omitempty"`
 	Consumed  *float64   `json:"consumed_per_s,omitempty"`
 	CatchUp   *float64   `json:"catch_up_s,omitempty"`
-	Shards    []shardDoc `json:"shards,omitempty"`
+	Each      []shardDoc `json:"each,omitempty"`
 	Error     string     `json:"error,omitempty"`
 }
 
@@ -38,27 +39,20 @@ type shardDoc struct {
 
 func document(g group, shards bool) doc {
 	n := g.Messages()
-	d := doc{Time: g.Time.UTC(), Group: g.Group, State: g.State, Messages: known(n.N), Estimated: n.Estimated, Age: g.Age().Seconds(), Pending: g.Pending(),
-		Trend: word(g.Direction), Produced: known(g.Produced), Consumed: known(g.Consumed), CatchUp: known(g.CatchUp.Seconds())}
+	d := doc{Time: g.Time.UTC(), Group: g.Group, State: g.State, Messages: listing.Known(n.N), Estimated: n.Estimated, Age: g.Age().Seconds(), Pending: g.Pending(),
+		Trend: word(g.Direction), Produced: listing.Known(g.Produced), Consumed: listing.Known(g.Consumed), CatchUp: listing.Known(g.CatchUp.Seconds())}
 	if g.Err != nil {
 		d.Error, d.Messages = g.Err.Error(), nil
 	}
 	for _, s := range g.Shards {
 		if shards {
-			d.Shards = append(d.Shards, shard(s))
+			d.Each = append(d.Each, shard(s))
 		}
 	}
 	return d
 }
 
 func shard(s admin.ShardLag) shardDoc {
-	return shardDoc{Stream: s.Stream, Shard: s.Index, Next: s.Next, End: s.End, Messages: known(s.Messages.N), Estimated: s.Messages.Estimated,
+	return shardDoc{Stream: s.Stream, Shard: s.Index, Next: s.Next, End: s.End, Messages: listing.Known(s.Messages.N), Estimated: s.Messages.Estimated,
 		Age: s.Age.Seconds(), Pending: s.Pending, Member: s.Member}
-}
-
-func known[T int64 | float64](n T) *T {
-	if n < 0 {
-		return nil
-	}
-	return &n
 }

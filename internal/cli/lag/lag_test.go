@@ -158,7 +158,7 @@ guess  stable  ~1,234,567   1h0m        3                 -      -         -    
 		t.Errorf("a name that would control the terminal: %q", lines[1])
 	}
 	lines, from = picture(o, two(t), errors.New("gone\x1b[2J"), -3, 20, 40)
-	if got := lines[3]; from != 0 || len(lines) != 6 || got != "late   stable       " || lines[1] != `✗ gone\x1b[2J` {
+	if got := lines[3]; from != 0 || len(lines) != 6 || got != "late   stable      …" || lines[1] != `✗ gone\x1b[2J` {
 		t.Errorf("from %d, %d lines, %q, %q", from, len(lines), got, lines[1])
 	}
 }

@@ -46,7 +46,11 @@ func show(ios *iostreams.Streams, o options, groups []group) error {
 	if o.Output == "json" {
 		return listing.Write(ios, o.Options, nil, listing.Each(groups), func(g group) any { return document(g, o.each) })
 	}
-	return listing.Write(ios, o.Options, columns(o), listing.Each(rows(groups, o.each)), nil)
+	all := rows(groups, o.each)
+	if len(all) == 0 && len(groups) > 0 && !o.watch { // nothing but errors
+		return nil
+	}
+	return listing.Write(ios, o.Options, columns(o), listing.Each(all), nil)
 }
 
 func rows(groups []group, shards bool) []row {
@@ -103,7 +107,7 @@ func columns(o options) []listing.Column[row] {
 	add(listing.Column[row]{Name: "behind", Right: true,
 		Raw: func(r row) string { return listing.Count(r.messages()) }, Human: func(r row) string { return listing.HumanCount(r.messages()) }})
 	add(listing.Column[row]{Name: "age", Right: true,
-		Raw: func(r row) string { return seconds(r.age()) }, Human: func(r row) string { return chart.Time(r.age()) }})
+		Raw: func(r row) string { return listing.Seconds(r.age()) }, Human: func(r row) string { return chart.Time(r.age()) }})
 	add(listing.Column[row]{Name: "pending", Right: true,
 		Raw: func(r row) string { return listing.Number(r.pending()) }, Human: func(r row) string { return iostreams.Thousands(r.pending()) }})
 	add(listing.Column[row]{Name: "trend",
@@ -113,7 +117,7 @@ func columns(o options) []listing.Column[row] {
 	add(listing.Column[row]{Name: "out", Right: true,
 		Raw: func(r row) string { return rate(r.Consumed) }, Human: func(r row) string { return perSecond(r.Consumed) }})
 	add(listing.Column[row]{Name: "catch_up", Right: true,
-		Raw: func(r row) string { return seconds(r.CatchUp) }, Human: func(r row) string { return chart.Time(r.CatchUp) }})
+		Raw: func(r row) string { return listing.Seconds(r.CatchUp) }, Human: func(r row) string { return chart.Time(r.CatchUp) }})
 	if o.drawn {
 		add(listing.Column[row]{Name: "recent", Raw: func(r row) string { return chart.Spark(r.recent(), sparkWidth) }})
 	}
@@ -131,14 +135,6 @@ func word(d admin.Direction) string {
 		return ""
 	}
 	return d.String()
-}
-
-// seconds is a time for programs; nothing where it is not known.
-func seconds(d time.Duration) string {
-	if d < 0 {
-		return ""
-	}
-	return strconv.FormatFloat(d.Seconds(), 'f', 3, 64)
 }
 
 func rate(v float64) string {

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
+	"github.com/seastreamer/seastreamer/internal/cli/listing"
 	"github.com/seastreamer/seastreamer/internal/cli/screen"
 	"github.com/seastreamer/seastreamer/internal/iostreams"
 )
@@ -32,7 +32,7 @@ func (w *watcher) watch(ctx context.Context, f *factory.Factory, o options) erro
 		if err := show(f.IO, o, groups); err != nil {
 			return err
 		}
-		o.NoHeader = true
+		o.NoHeader = o.NoHeader || !o.Table(f.IO.OutTTY) // one for all, but for tables
 		if !pause(ctx, o.interval) {
 			return exit.Join(over(groups, o), failed)
 		}
@@ -134,9 +134,7 @@ func picture(o options, groups []group, failed error, from, width, height int) (
 	lines = append([]string{head, state, lines[0]}, rows[from:]...)
 	lines = lines[:min(len(lines), height)]
 	for i, l := range lines {
-		if utf8.RuneCountInString(l) > width {
-			lines[i] = string([]rune(l)[:width])
-		}
+		lines[i] = listing.Cut(l, width)
 	}
 	return lines, from
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"iter"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
@@ -22,6 +21,12 @@ type Options struct {
 	Output   string // auto, table, wide, tsv, json
 	NoHeader bool
 	Human    bool // sizes, times and counts in words also on a pipe
+}
+
+// Table reports whether people are to read it, aligned; tty is whether it goes to
+// a terminal.
+func (o Options) Table(tty bool) bool {
+	return o.Output == "table" || o.Output == "wide" || o.Output == "auto" && tty
 }
 
 // AddFlags adds the flags that all listings have.
@@ -73,7 +78,7 @@ func write[T any](out io.Writer, tty bool, o Options, cols []Column[T], rows ite
 		}
 		return nil
 	}
-	table := o.Output == "table" || o.Output == "wide" || o.Output == "auto" && tty
+	table := o.Table(tty)
 	human := o.Human || table
 	var show []Column[T]
 	header := make([]string, 0, len(cols))
@@ -153,7 +158,7 @@ func (t *lines) flush() {
 	}
 	for _, row := range t.held {
 		for i, c := range row {
-			t.widths[i] = max(t.widths[i], utf8.RuneCountInString(c))
+			t.widths[i] = max(t.widths[i], Cells(c))
 		}
 	}
 	var b strings.Builder
@@ -163,11 +168,10 @@ func (t *lines) flush() {
 			if i > 0 {
 				b.WriteString("  ")
 			}
-			pad := strings.Repeat(" ", t.widths[i]-utf8.RuneCountInString(c))
 			if t.right[i] {
-				b.WriteString(pad + c)
+				b.WriteString(Right(c, t.widths[i]))
 			} else {
-				b.WriteString(c + pad)
+				b.WriteString(Left(c, t.widths[i]))
 			}
 		}
 		t.write(strings.TrimRight(b.String(), " "))

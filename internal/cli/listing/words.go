@@ -84,12 +84,20 @@ func Duration(d time.Duration) string {
 	return n(d/day, "d") + n(d%day/time.Hour, "h")
 }
 
-// Known is n for JSON, nil where it is below zero: not known.
-func Known(n int64) *int64 {
-	if n < 0 {
+// Known is n for JSON, nil where it is below zero or NaN: not known.
+func Known[T int64 | float64](n T) *T {
+	if n < 0 || n != n { // which is how NaN shows
 		return nil
 	}
 	return &n
+}
+
+// Seconds is a time for programs; nothing where it is below zero: not known.
+func Seconds(d time.Duration) string {
+	if d < 0 {
+		return ""
+	}
+	return strconv.FormatFloat(d.Seconds(), 'f', 3, 64)
 }
 
 // When is t for JSON, in UTC, nil where it is zero.

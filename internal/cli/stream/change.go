@@ -30,7 +30,7 @@ func newCreate(f *factory.Factory) *cobra.Command {
 		Example: `  sea streamer stream create news --shards 4 --replicas 3 --set max-age=7d --broker localhost:9092
   sea streamer stream create redis://localhost:6379/news --shards 4`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := operands(args, 1, 1, "one stream", "stream create news"); err != nil {
+			if err := factory.Operands(args, 1, 1, "one stream", "stream create news"); err != nil {
 				return err
 			}
 			spec := admin.StreamSpec{Shards: shards}
@@ -80,7 +80,7 @@ func newSet(f *factory.Factory) *cobra.Command {
 		Example: `  sea streamer stream set news max-age=7d max-bytes=10GiB --broker localhost:9092
   sea streamer stream set news segment.bytes=default --broker localhost:9092`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := operands(args, 2, -1, "a stream and a setting", "stream set news max-age=7d"); err != nil {
+			if err := factory.Operands(args, 2, -1, "a stream and a setting", "stream set news max-age=7d"); err != nil {
 				return err
 			}
 			var s admin.Settings
@@ -106,7 +106,7 @@ settings are what they were before. Messages that were removed stay removed. The
 undo goes one further back; nothing to undo is exit code 5.`,
 		Example: `  sea streamer stream undo news --dry-run --broker localhost:9092`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := operands(args, 1, 1, "one stream", "stream undo news"); err != nil {
+			if err := factory.Operands(args, 1, 1, "one stream", "stream undo news"); err != nil {
 				return err
 			}
 			u, c, end, err := ch.open(cmd.Context(), args...)
@@ -196,7 +196,7 @@ from then on.`,
 		Example: `  sea streamer stream shards news --to 8 --broker localhost:9092
   sea streamer stream shards news --add 2 --yes`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := operands(args, 1, 1, "one stream", "stream shards news --to 8"); err != nil {
+			if err := factory.Operands(args, 1, 1, "one stream", "stream shards news --to 8"); err != nil {
 				return err
 			}
 			if (to > 0) == (more > 0) || to < 0 || more < 0 {
@@ -232,7 +232,7 @@ func newClone(f *factory.Factory) *cobra.Command {
 		Long:    "Create a stream with the shards and settings of another one, on the same broker,\nwithout its messages; cp copies those.",
 		Example: "  sea streamer stream clone news news-2 --broker localhost:9092",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := operands(args, 2, 2, "a stream and a new name", "stream clone news news-2"); err != nil {
+			if err := factory.Operands(args, 2, 2, "a stream and a new name", "stream clone news news-2"); err != nil {
 				return err
 			}
 			return ch.run(cmd.Context(), args, func(streams []string) (admin.Change, error) {
@@ -255,7 +255,7 @@ which the result says, and never removes others.`,
 		Example: `  sea streamer stream trim news --before -7d --dry-run
   sea streamer stream trim news --before 1000 --shard 0 --yes --broker localhost:9092`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := operands(args, 1, 1, "one stream", "stream trim news --before -7d"); err != nil {
+			if err := factory.Operands(args, 1, 1, "one stream", "stream trim news --before -7d"); err != nil {
 				return err
 			}
 			if before == "" {

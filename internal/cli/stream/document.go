@@ -5,6 +5,7 @@ import (
 
 	"github.com/seastreamer/seastreamer/admin"
 	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/internal/cli/listing"
 )
 
 // doc is a stream as JSON. What was not asked for, or is not known, is left out.
@@ -17,7 +18,7 @@ type doc struct {
 	Bytes     *int64            `json:"bytes,omitempty"`
 	Newest    *time.Time        `json:"newest,omitempty"`
 	Settings  map[string]string `json:"settings,omitempty"`
-	Config    []config          `json:"config,omitempty"`
+	Config    []any             `json:"config,omitempty"`
 	Each      []shardDoc        `json:"each,omitempty"`
 	Error     string            `json:"error,omitempty"`
 }
@@ -35,26 +36,15 @@ type shardDoc struct {
 	InSync   []string   `json:"in_sync,omitempty"`
 }
 
-type config struct {
-	Name     string `json:"name"`
-	Value    string `json:"value"`
-	Source   string `json:"source,omitempty"`
-	ReadOnly bool   `json:"read_only,omitempty"`
-	Secret   bool   `json:"secret,omitempty"`
-}
-
 func document(in admin.StreamInfo, d admin.Detail) doc {
-	out := doc{Name: in.Name, Internal: in.Internal, Shards: len(in.Shards)}
-	if in.Err != nil {
-		out.Error = in.Err.Error()
-	}
+	out := doc{Name: in.Name, Internal: in.Internal, Shards: len(in.Shards), Error: listing.ErrorText(in.Err)}
 	if n := admin.Messages(in); d.Has(driver.DetailBounds) {
-		out.Messages, out.Estimated = known(n.N), n.Estimated
+		out.Messages, out.Estimated = listing.Known(n.N), n.Estimated
 	}
 	if d.Has(driver.DetailBytes) {
-		out.Bytes = known(admin.Bytes(in))
+		out.Bytes = listing.Known(admin.Bytes(in))
 	}
-	out.Newest = when(newest(in))
+	out.Newest = listing.When(newest(in))
 	for _, s := range admin.List(in.Settings) {
 		if out.Settings == nil {
 			out.Settings = make(map[string]string)
@@ -62,7 +52,7 @@ func document(in admin.StreamInfo, d admin.Detail) doc {
 		out.Settings[s.Name] = s.Value
 	}
 	for _, e := range in.Config {
-		out.Config = append(out.Config, config(e))
+		out.Config = append(out.Config, listing.ConfigDoc(e))
 	}
 	return out
 }
@@ -71,22 +61,8 @@ func document(in admin.StreamInfo, d admin.Detail) doc {
 func whole(in admin.StreamInfo, d admin.Detail) doc {
 	out := document(in, d)
 	for _, sh := range in.Shards {
-		out.Each = append(out.Each, shardDoc{Shard: sh.Index, First: sh.Bound.First, Next: sh.Bound.Next, Messages: known(sh.Messages.N),
-			Bytes: known(sh.Bytes), Oldest: when(sh.FirstTime), Newest: when(sh.LastTime), Leader: sh.Leader, Replicas: sh.Replicas, InSync: sh.InSync})
+		out.Each = append(out.Each, shardDoc{Shard: sh.Index, First: sh.Bound.First, Next: sh.Bound.Next, Messages: listing.Known(sh.Messages.N),
+			Bytes: listing.Known(sh.Bytes), Oldest: listing.When(sh.FirstTime), Newest: listing.When(sh.LastTime), Leader: sh.Leader, Replicas: sh.Replicas, InSync: sh.InSync})
 	}
 	return out
-}
-
-func known(n int64) *int64 {
-	if n < 0 {
-		return nil
-	}
-	return &n
-}
-
-func when(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return new(t.UTC())
 }

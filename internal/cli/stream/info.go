@@ -2,7 +2,6 @@ package stream
 
 import (
 	"fmt"
-	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +29,7 @@ and -o json also show every setting by the backend's own name.`,
 		Example: `  sea streamer stream info news --broker localhost:9092
   sea streamer stream info redis://localhost:6379/news -o json | jq .each`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := operands(args, 1, -1, "a stream", "stream info news"); err != nil {
+			if err := factory.Operands(args, 1, -1, "a stream", "stream info news"); err != nil {
 				return err
 			}
 			u, c, end, err := t.open(cmd.Context(), args...)
@@ -52,10 +51,11 @@ and -o json also show every setting by the backend's own name.`,
 func show(f *factory.Factory, o listing.Options, infos []admin.StreamInfo) error {
 	infos = slices.DeleteFunc(slices.Clone(infos), func(in admin.StreamInfo) bool { return in.Err != nil && len(in.Shards) == 0 })
 	if o.Output == "json" {
-		return listing.Write(f.IO, o, nil, each(infos), func(in admin.StreamInfo) any { return whole(in, everything) })
+		return listing.Write(f.IO, o, nil, listing.Each(infos), func(in admin.StreamInfo) any { return whole(in, everything) })
 	}
+	people := o.Table(f.IO.OutTTY)
 	for _, in := range infos {
-		if f.IO.OutTTY || o.Output == "table" || o.Output == "wide" {
+		if people {
 			if err := head(f, o, in); err != nil {
 				return err
 			}
@@ -64,24 +64,12 @@ func show(f *factory.Factory, o listing.Options, infos []admin.StreamInfo) error
 		for _, sh := range in.Shards {
 			rows = append(rows, shardRow{in.Name, sh})
 		}
-		if err := listing.Write(f.IO, o, shardColumns, each(rows), nil); err != nil {
+		if err := listing.Write(f.IO, o, shardColumns, listing.Each(rows), nil); err != nil {
 			return err
 		}
-		if !f.IO.OutTTY && o.Output != "table" && o.Output != "wide" {
-			o.NoHeader = true // one for all
-		}
+		o.NoHeader = o.NoHeader || !people // one for all
 	}
 	return nil
-}
-
-func each[T any](all []T) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for _, t := range all {
-			if !yield(t, nil) {
-				return
-			}
-		}
-	}
 }
 
 // head is what there is to say about the stream as a whole, for people.

@@ -34,7 +34,7 @@ come. -l adds sizes and the time of the newest message, which takes longer.`,
   sea streamer stream ls 'news*' -l --broker localhost:9092
   sea streamer stream ls -o json --broker redis://localhost:6379 | jq -r .name`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := operands(args, 0, 1, "at most one glob", "quote it: stream ls 'news*'"); err != nil {
+			if err := factory.Operands(args, 0, 1, "at most one glob", "quote it: stream ls 'news*'"); err != nil {
 				return err
 			}
 			filter := admin.StreamFilter{Internal: all, Detail: driver.DetailBounds}
@@ -69,9 +69,6 @@ func newFind(f *factory.Factory) *cobra.Command {
 		Example: `  sea streamer stream find --idle 30d
   sea streamer stream find --empty --match 'tmp-*' --no-header | cut -f1`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := operands(args, 0, -1, "no operand", ""); err != nil {
-				return err
-			}
 			if len(args) > 0 {
 				return exit.Usagef("find --match "+args[0], "%q is no operand of find", args[0])
 			}

@@ -11,7 +11,6 @@ import (
 	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/admin"
 	"github.com/seastreamer/seastreamer/internal/cli/change"
-	"github.com/seastreamer/seastreamer/internal/cli/exit"
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
 )
 
@@ -66,15 +65,4 @@ func (ch *changer) run(ctx context.Context, operands []string, build func(stream
 		err = change.Run(ctx, ch.f, c, u, what, ch.o)
 	}
 	return end(factory.Reader(err, u.Streams))
-}
-
-// operands refuses too few or too many.
-func operands(args []string, least, most int, want, example string) error {
-	switch {
-	case len(args) < least:
-		return exit.Usagef(example, "%s is wanted", want)
-	case most > 0 && len(args) > most:
-		return exit.Usagef(example, "%q is too much: %s is wanted", args[most], want)
-	}
-	return nil
 }

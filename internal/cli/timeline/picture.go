@@ -31,7 +31,7 @@ var columns = []listing.Column[admin.Bucket]{
 }
 
 func write(f *factory.Factory, o options, stream string, buckets []admin.Bucket) error {
-	if o.Output == "table" || o.Output == "wide" || o.Output == "auto" && (f.IO.OutTTY || o.Human) {
+	if o.Table(f.IO.OutTTY || o.Human) {
 		_, err := io.WriteString(f.IO.Out, picture(stream, buckets, o.bucket, o.width))
 		return exit.Output(err)
 	}
