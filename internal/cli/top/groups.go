@@ -31,8 +31,7 @@ type groups struct {
 	mu   sync.Mutex // guards what was seen
 	last readers
 
-	next  time.Time
-	first bool // it has been asked for what never changes
+	next time.Time
 }
 
 func newGroups(c *admin.Client) *groups { return &groups{c: c, last: readers{groups: -1}} }
@@ -56,8 +55,7 @@ func (g *groups) look(ctx context.Context, now time.Time) {
 	}
 	begun := time.Now()
 	r := readers{groups: -1, cluster: g.seen().cluster}
-	if !g.first {
-		g.first = true
+	if r.cluster == "" { // it never changes
 		if in, err := g.c.Cluster(ctx); err == nil {
 			r.cluster = in.ID
 		}

@@ -19,7 +19,7 @@ import (
 type row struct {
 	*admin.StreamRate
 	time    time.Time
-	members int
+	members *int // nil is not known
 	stale   bool
 }
 
@@ -51,6 +51,16 @@ func (r *row) age() time.Duration {
 	return max(0, r.time.Sub(r.Newest))
 }
 
+func (r *row) name() string { return string(iostreams.EscapeLine(nil, []byte(r.Name))) }
+
+// readBy is how many members read it, or none where that is not known.
+func (r *row) readBy(none string) string {
+	if r.members == nil {
+		return none
+	}
+	return strconv.Itoa(*r.members)
+}
+
 // ends is where each shard ends, in few characters.
 func (r *row) ends() string {
 	var b []byte
@@ -67,7 +77,10 @@ func rows(l *look, stale time.Duration) []*row {
 	rows, all := make([]row, len(l.Streams)), make([]*row, len(l.Streams))
 	for i := range l.Streams {
 		r := &l.Streams[i]
-		rows[i] = row{StreamRate: r, time: l.Time, members: l.members[r.Name], stale: r.Stale(l.Time, stale)}
+		rows[i] = row{StreamRate: r, time: l.Time, stale: r.Stale(l.Time, stale)}
+		if l.groups >= 0 {
+			rows[i].members = new(l.members[r.Name])
+		}
 		all[i] = &rows[i]
 	}
 	return all
@@ -145,45 +158,33 @@ type streamDoc struct {
 	Newest    *time.Time   `json:"newest,omitempty"`
 	Age       *float64     `json:"age_s,omitempty"`
 	Next      []driver.Seq `json:"next"`
-	Members   int          `json:"members"`
+	Members   *int         `json:"members,omitempty"`
 	Bursting  bool         `json:"bursting"`
 	Stale     bool         `json:"stale"`
 	Error     string       `json:"error,omitempty"`
 }
 
 func document(l *look, rows []*row) doc {
-	d := doc{Time: l.Time.UTC(), Interval: l.Interval.Seconds(), Cluster: l.cluster, Messages: known(l.Messages.Now), Bytes: known(l.Bytes.Now), Streams: make([]streamDoc, len(rows))}
+	d := doc{Time: l.Time.UTC(), Interval: l.Interval.Seconds(), Cluster: l.cluster, Messages: listing.Known(l.Messages.Now), Bytes: listing.Known(l.Bytes.Now), Streams: make([]streamDoc, len(rows))}
 	if l.groups >= 0 {
 		d.Groups = &l.groups
 	}
 	if w := l.worst; w.Group != "" {
 		n := w.Messages()
-		d.Worst = &worstDoc{Group: w.Group, Messages: known(n.N), Estimated: n.Estimated, Age: w.Age().Seconds()}
+		d.Worst = &worstDoc{Group: w.Group, Messages: listing.Known(n.N), Estimated: n.Estimated, Age: w.Age().Seconds()}
 	}
 	for i := range rows {
 		r := rows[i]
 		n := admin.Messages(r.StreamInfo)
-		s := streamDoc{Name: r.Name, Shards: len(r.Shards), Rate: known(r.Messages.Now), Mean: known(r.Messages.Mean), Bytes: known(r.Bytes.Now), Messages: known(n.N), Estimated: n.Estimated,
-			Size: known(admin.Bytes(r.StreamInfo)), Members: r.members, Bursting: r.Bursting(), Stale: r.stale, Next: make([]driver.Seq, len(r.Shards))}
+		s := streamDoc{Name: r.Name, Shards: len(r.Shards), Rate: listing.Known(r.Messages.Now), Mean: listing.Known(r.Messages.Mean), Bytes: listing.Known(r.Bytes.Now), Messages: listing.Known(n.N), Estimated: n.Estimated,
+			Size: listing.Known(admin.Bytes(r.StreamInfo)), Newest: listing.When(r.Newest), Age: listing.Known(r.age().Seconds()), Members: r.members,
+			Bursting: r.Bursting(), Stale: r.stale, Next: make([]driver.Seq, len(r.Shards)), Error: listing.ErrorText(r.Err)}
 		for j, sh := range r.Shards {
 			s.Next[j] = sh.Bound.Next
-		}
-		if !r.Newest.IsZero() {
-			s.Newest, s.Age = new(r.Newest.UTC()), new(r.age().Seconds())
-		}
-		if r.Err != nil {
-			s.Error = r.Err.Error()
 		}
 		d.Streams[i] = s
 	}
 	return d
-}
-
-func known[T int64 | float64](n T) *T {
-	if n < 0 || n != n { // which is how NaN shows
-		return nil
-	}
-	return &n
 }
 
 var columns = []listing.Column[*row]{
@@ -194,16 +195,9 @@ var columns = []listing.Column[*row]{
 	{Name: "messages_s", Raw: func(r *row) string { return bare(r.Messages.Now) }, Human: func(r *row) string { return chart.Rate(r.Messages.Now) }, Right: true},
 	{Name: "bytes_s", Raw: func(r *row) string { return bare(r.Bytes.Now) }, Human: func(r *row) string { return chart.ByteRate(r.Bytes.Now) }, Right: true},
 	{Name: "newest", Raw: func(r *row) string { return listing.Time(r.Newest) }, Human: func(r *row) string { return clock(r.Newest, r.time) }},
-	{Name: "age", Raw: func(r *row) string { return bare(seconds(r.age())) }, Human: func(r *row) string { return chart.Time(r.age()) }, Right: true},
-	{Name: "members", Raw: func(r *row) string { return strconv.Itoa(r.members) }, Right: true},
+	{Name: "age", Raw: func(r *row) string { return listing.Seconds(r.age()) }, Human: func(r *row) string { return chart.Time(r.age()) }, Right: true},
+	{Name: "members", Raw: func(r *row) string { return r.readBy("") }, Human: func(r *row) string { return r.readBy("-") }, Right: true},
 	{Name: "seq", Raw: func(r *row) string { return r.ends() }},
-}
-
-func seconds(d time.Duration) float64 {
-	if d < 0 {
-		return -1
-	}
-	return d.Seconds()
 }
 
 // bare is a number for programs; nothing where it is not known.
@@ -231,17 +225,7 @@ func show(ios *iostreams.Streams, o options, l *look) error {
 	all := rows(l, o.stale)
 	byMessages.sort(all, false)
 	if o.Output == "json" {
-		return listing.Write(ios, o.Options, nil, each([]*look{l}), func(l *look) any { return document(l, all) })
+		return listing.Write(ios, o.Options, nil, listing.Each([]*look{l}), func(l *look) any { return document(l, all) })
 	}
-	return listing.Write(ios, o.Options, columns, each(all), nil)
-}
-
-func each[T any](all []T) func(func(T, error) bool) {
-	return func(yield func(T, error) bool) {
-		for _, t := range all {
-			if !yield(t, nil) {
-				return
-			}
-		}
-	}
+	return listing.Write(ios, o.Options, columns, listing.Each(all), nil)
 }

@@ -4,7 +4,6 @@ package top
 
 import (
 	"context"
-	"path"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,13 +52,12 @@ after two looks, or after one with --interval 0, which has no rates.`,
 				return exit.Usagef("quote it: top 'news*'", "%q is too much: at most one glob is wanted", args[1])
 			}
 			if len(args) == 1 {
-				if o.filter.Match = args[0]; o.filter.Match != "" {
-					if _, err := path.Match(o.filter.Match, ""); err != nil {
-						return exit.Usagef("use * and ?", "%s: %v", args[0], err)
-					}
-				}
+				o.filter.Match = args[0]
 			}
-			var err error
+			err := factory.CheckGlob(o.filter.Match)
+			if err != nil {
+				return err
+			}
 			if o.interval, err = driver.ParseDuration(interval); err != nil || o.interval < 0 {
 				return exit.Usagef("use 2s", "--interval %s is no duration", interval)
 			}
@@ -102,26 +100,23 @@ func run(ctx context.Context, f *factory.Factory, c *admin.Client, o options) er
 	s := admin.NewSampler(c, o.filter)
 	g := newGroups(c)
 	if o.once {
-		if o.interval > 0 {
-			if _, err := s.Sample(ctx); err != nil {
-				return err
-			}
-			if !pause(ctx, o.interval) {
-				return nil
-			}
-		}
-		return one(ctx, f, s, g, o)
+		return once(ctx, f, s, g, o)
 	}
 	tick := time.NewTicker(o.interval) // which skips what it is late for
 	defer tick.Stop()
 	for {
-		if err := one(ctx, f, s, g, o); err != nil || ctx.Err() != nil {
-			if ctx.Err() != nil { // it was told to end
-				return nil
-			}
+		r, err := s.Sample(ctx)
+		if ctx.Err() != nil { // it was told to end: what was seen since is in part
+			return nil //nolint:nilerr // being told to end is no failure
+		}
+		if err != nil {
 			return err
 		}
-		o.NoHeader = true
+		g.look(ctx, r.Time)
+		if err := show(f.IO, o, &look{r, g.seen()}); err != nil {
+			return err
+		}
+		o.NoHeader = o.NoHeader || !o.Table(f.IO.OutTTY) // one for all, but for tables
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -130,13 +125,19 @@ func run(ctx context.Context, f *factory.Factory, c *admin.Client, o options) er
 	}
 }
 
-// one prints one look.
-func one(ctx context.Context, f *factory.Factory, s *admin.Sampler, g *groups, o options) error {
+// once prints one look, after another one where there are to be rates. The first
+// one is printed where the second was told to end.
+func once(ctx context.Context, f *factory.Factory, s *admin.Sampler, g *groups, o options) error {
 	r, err := s.Sample(ctx)
+	if err == nil && o.interval > 0 && pause(ctx, o.interval) {
+		if next, e := s.Sample(ctx); ctx.Err() == nil {
+			r, err = next, e
+		}
+	}
 	if err != nil {
 		return err
 	}
-	g.look(ctx, time.Now())
+	g.look(ctx, r.Time)
 	return show(f.IO, o, &look{r, g.seen()})
 }
 

@@ -173,12 +173,11 @@ func (v *view) lines() []string {
 	lines := make([]string, 0, v.height)
 	lines = append(lines, v.paint(bold, v.fit(v.head())), v.fit(v.sum()), v.state())
 	t := v.table()
-	lines = append(lines, v.paint(reversed, v.fit(t.line(" ", "STREAM", "SHARDS", "MSG/S", "BYTES/S", t.head(), "NEWEST", "AGE", "MEMBERS", "SEQ"))))
+	lines = append(lines, v.paint(reversed, v.fit(t.line(" ", "STREAM", "SHARDS", "MSG/S", "BYTES/S", "RATE", "NEWEST", "AGE", "MEMBERS", "SEQ"))))
 	for i := v.from; i < min(v.from+v.room(), len(v.all)); i++ {
 		r := v.all[i]
-		name := string(iostreams.EscapeLine(nil, []byte(r.Name)))
-		line := t.line(r.mark(), name, fmt.Sprint(len(r.Shards)), chart.Rate(r.Messages.Now), chart.ByteRate(r.Bytes.Now), v.past[r.Name].spark(t.spark),
-			clock(r.Newest, r.time), chart.Time(r.age()), fmt.Sprint(r.members), r.ends())
+		line := t.line(r.mark(), r.name(), fmt.Sprint(len(r.Shards)), chart.Rate(r.Messages.Now), chart.ByteRate(r.Bytes.Now), v.past[r.Name].spark(t.spark),
+			clock(r.Newest, r.time), chart.Time(r.age()), r.readBy("-"), r.ends())
 		style := plain
 		switch r.mark() {
 		case errorMark:
@@ -261,7 +260,7 @@ func (v *view) table() table {
 	left := v.width - fixed
 	t := table{name: 10}
 	for i := v.from; i < min(v.from+v.room(), len(v.all)); i++ {
-		t.name = max(t.name, utf8.RuneCountInString(v.all[i].Name))
+		t.name = max(t.name, listing.Cells(v.all[i].name()))
 	}
 	t.name = max(6, min(t.name, left, max(10, v.width/4)))
 	if left -= t.name; left >= 11 {
@@ -278,46 +277,23 @@ func (v *view) table() table {
 	return t
 }
 
-func (t table) head() string { return "RATE" }
-
 func (t table) line(mark, name, shards, messages, bytes, spark, newest, age, members, seq string) string {
 	var b strings.Builder
-	b.WriteString(mark + " " + left(name, t.name) + right(shards, 7) + right(messages, 7) + right(bytes, 10))
+	b.WriteString(mark + " " + listing.Left(name, t.name) + listing.Right(shards, 7) + listing.Right(messages, 7) + listing.Right(bytes, 10))
 	if t.spark > 0 {
-		b.WriteString(" " + left(spark, t.spark))
+		b.WriteString(" " + listing.Left(spark, t.spark))
 	}
 	if t.newest > 0 {
-		b.WriteString(" " + left(newest, t.newest))
+		b.WriteString(" " + listing.Left(newest, t.newest))
 	}
-	b.WriteString(right(age, 7) + right(members, 8))
+	b.WriteString(listing.Right(age, 7) + listing.Right(members, 8))
 	if t.seq > 0 {
-		b.WriteString("  " + cut(seq, t.seq))
+		b.WriteString("  " + listing.Cut(seq, t.seq))
 	}
 	return b.String()
 }
 
-// cut is a text in at most so many cells.
-func cut(s string, width int) string {
-	if utf8.RuneCountInString(s) <= width {
-		return s
-	}
-	if width <= 1 {
-		return strings.Repeat("…", max(0, width))
-	}
-	return string([]rune(s)[:width-1]) + "…"
-}
-
-func left(s string, width int) string {
-	s = cut(s, width)
-	return s + strings.Repeat(" ", width-utf8.RuneCountInString(s))
-}
-
-func right(s string, width int) string {
-	s = cut(s, width)
-	return strings.Repeat(" ", width-utf8.RuneCountInString(s)) + s
-}
-
-func (v *view) fit(s string) string { return strings.TrimRight(cut(s, v.width), " ") }
+func (v *view) fit(s string) string { return strings.TrimRight(listing.Cut(s, v.width), " ") }
 
 // The styles, as a terminal takes them.
 const (
@@ -335,7 +311,7 @@ func (v *view) paint(style, line string) string {
 		return line
 	}
 	if style == reversed {
-		line += strings.Repeat(" ", max(0, v.width-utf8.RuneCountInString(line)))
+		line += strings.Repeat(" ", max(0, v.width-listing.Cells(line)))
 	}
 	return "\x1b[" + style + "m" + line
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/admin"
@@ -41,7 +40,7 @@ func aLook(at time.Time, n int) *look {
 		Streams: []admin.StreamRate{
 			flow("news", 4, wave, wave*100, at), idle, burst, broken,
 			flow("a-name-that-is-longer-than-there-is-room-for-it-on-most-screens", 12, 12.3, 1<<30, at.Add(-1500*time.Millisecond)),
-			flow("evil\x1b[2J", 1, 0, 0, time.Time{}),
+			flow("evil\x1b[2J", 1, 0, 0, time.Time{}), flow("新闻", 1, 5, 500, at),
 		}},
 		readers: readers{groups: 3, members: map[string]int{"news": 2}, cluster: "abc",
 			worst: admin.Lag{Group: "workers", Shards: []admin.ShardLag{{Messages: admin.Count{N: 4000, Estimated: true}, Age: 90 * time.Second}}}}}
@@ -86,7 +85,7 @@ func TestPictures(t *testing.T) {
 		v := aView(size[0], size[1])
 		lines := v.lines()
 		for _, l := range lines {
-			if n := utf8.RuneCountInString(l); n > size[0] {
+			if n := listing.Cells(l); n > size[0] {
 				t.Errorf("%d cells in a line of %d: %q", n, size[0], l)
 			}
 		}
@@ -122,13 +121,13 @@ func TestKeys(t *testing.T) {
 	}{
 		{nil, "news burst"},
 		{[]screen.Key{'n'}, "a-name broken"},
-		{[]screen.Key{'n'}, "news idle"},
+		{[]screen.Key{'n'}, "新闻 news"},
 		{[]screen.Key{'b'}, "a-name news"},
 		{[]screen.Key{'l'}, "burst news"},
 		{[]screen.Key{'n', screen.Down}, "broken burst"},
 		{[]screen.Key{screen.PageDown}, "evil idle"},
-		{[]screen.Key{screen.End}, "idle news"},
-		{[]screen.Key{screen.Up}, "evil idle"},
+		{[]screen.Key{screen.End}, "news 新闻"},
+		{[]screen.Key{screen.Up}, "idle news"},
 		{[]screen.Key{screen.Home}, "a-name broken"},
 		{[]screen.Key{'/', 'e', 'q', screen.Backspace}, "a-name broken"}, // q does not end it here
 		{[]screen.Key{'w', screen.Enter}, "news"},
@@ -171,6 +170,22 @@ func TestShow(t *testing.T) {
 			t.Fatal(err)
 		}
 		golden(t, "show."+output, b.String())
+	}
+}
+
+// Who reads is not known where groups could not be asked, which differs from
+// nobody.
+func TestReadersNotKnown(t *testing.T) {
+	l := aLook(start, 0)
+	l.readers = readers{groups: -1}
+	for output, want := range map[string]string{"table": "  -  1000 2000 3000 4000\n", "tsv": "\t\t1000 2000 3000 4000\n", "json": `"next":["1000","2000","3000","4000"],"bursting"`} {
+		var b bytes.Buffer
+		if err := show(&iostreams.Streams{Out: &b}, options{Options: listing.Options{Output: output}}, l); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%s:\n%s\nwant %q in it", output, b.String(), want)
+		}
 	}
 }
 
