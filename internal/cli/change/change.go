@@ -126,51 +126,6 @@ func drop(ctx context.Context, c *admin.Client, j *journal.Journal, kept []journ
 	_ = j.Remove(kept...) // an entry too many has nothing to undo
 }
 
-// Undo takes back the newest change of one of the kinds about target on this
-// broker that has not been undone yet, with the safety of Run. It is not itself
-// kept: the next Undo goes one further back. Nothing to undo is exit code 5.
-func Undo(ctx context.Context, f *factory.Factory, c *admin.Client, broker ss.URL, target string, kinds []string, o Options) error {
-	j, err := journal.Open(f)
-	if err != nil {
-		return err
-	}
-	e, ok, err := j.Last(brokerKey(broker), target, kinds...)
-	switch {
-	case err != nil:
-		return err
-	case !ok:
-		return &exit.Error{Code: exit.NotFound, Item: target, Msg: "nothing to undo: no change of " + target + " on " + broker.Broker().String() + " is on record",
-			Hint: "only what this user has done by this URL of the broker is"}
-	}
-	ch, err := e.Change()
-	if err != nil {
-		return &exit.Error{Code: exit.BadData, Item: target, Msg: "the journal of changes", Err: err}
-	}
-	p, err := c.Plan(ctx, ch)
-	if err != nil {
-		return err
-	}
-	if o.DryRun {
-		return write(f, p, o)
-	}
-	if err := confirm(f, p, o); err != nil {
-		return err
-	}
-	err = j.Undo(e, func() error {
-		// Planned anew: others may have moved it while somebody was asked.
-		again, err := c.Plan(ctx, ch)
-		if err != nil {
-			return err
-		}
-		p = again
-		return p.Apply(ctx)
-	})
-	if errors.Is(err, journal.ErrUndone) {
-		return &exit.Error{Code: exit.Conflict, Item: target, Msg: "the change of " + target + " was not undone", Err: err, Hint: "run it again to go one further back"}
-	}
-	return report(f, p, o, err)
-}
-
 // brokerKey is what the journal calls a broker: its URL without secrets, with
 // nodes in order.
 func brokerKey(u ss.URL) string {

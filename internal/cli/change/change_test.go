@@ -46,6 +46,14 @@ type dying struct {
 	driver.StreamAdmin
 	driver.GroupAdmin
 	before, after func() error
+	described     func() // is called when a group is described
+}
+
+func (d *dying) DescribeGroups(ctx context.Context, names []string) ([]driver.GroupInfo, error) {
+	if d.described != nil {
+		d.described()
+	}
+	return d.GroupAdmin.DescribeGroups(ctx, names)
 }
 
 func (d *dying) SetPositions(ctx context.Context, group string, at []driver.Position) error {

@@ -6,6 +6,7 @@ package journal
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -65,15 +66,15 @@ func (j *Journal) Add(broker string, p *admin.Plan) ([]Entry, error) {
 	return added, j.change(func(all []Entry) ([]Entry, error) { return append(all, added...), nil })
 }
 
-// Last is the newest entry about a target on a broker, and whether there is one.
-func (j *Journal) Last(broker, target string, kinds ...string) (e Entry, ok bool, err error) {
+// Of are the entries about a target on a broker, the newest first.
+func (j *Journal) Of(broker, target string, kinds ...string) (some []Entry, err error) {
 	all, err := j.read()
 	for _, e := range slices.Backward(all) { // the newest last, whatever the clocks said
 		if e.Broker == broker && e.Target == target && slices.Contains(kinds, e.Kind) {
-			return e, true, err
+			some = append(some, e)
 		}
 	}
-	return Entry{}, false, err
+	return some, err
 }
 
 // Remove takes entries out of which nothing was done. Those that are gone already
@@ -95,21 +96,50 @@ func (j *Journal) Remove(some ...Entry) error {
 // ErrUndone is the error of Undo where the entry is gone.
 var ErrUndone = errors.New("another process has undone it")
 
-// Undo has do undo an entry and takes the entry out, if do succeeds. No other
-// process changes the journal meanwhile, so that of two that undo the same entry
-// one gets ErrUndone and has not done anything. A process that dies behind do and
-// before the entry is gone leaves an entry whose undo finds nothing to do.
-func (j *Journal) Undo(e Entry, do func() error) error {
-	return j.change(func(all []Entry) ([]Entry, error) {
-		i := find(all, e)
-		if i < 0 {
-			return nil, ErrUndone
+// Undo has do undo an entry and takes the entry out, if do succeeds. Undos come one
+// behind the other, so that of two that undo the same entry one gets ErrUndone and
+// has not done anything; waits is called where another one is under way, which may
+// take as long as its broker, and the waiting ends with ctx. Other changes to the
+// journal are not held up. A process that dies behind do and before the entry is
+// gone leaves an entry whose undo finds nothing to do.
+func (j *Journal) Undo(ctx context.Context, e Entry, waits func(), do func() error) error {
+	lock, err := os.OpenFile(j.path+".undo", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }() // which unlocks it
+	if err := await(ctx, lock, waits); err != nil {
+		return err
+	}
+	all, err := j.read()
+	if err != nil {
+		return err
+	}
+	if find(all, e) < 0 {
+		return ErrUndone
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	return j.Remove(e)
+}
+
+// await gets the lock of a file, and looks again now and then while another process
+// has it.
+func await(ctx context.Context, lock *os.File, waits func()) error {
+	for first := true; ; first = false {
+		if ok, err := tryLock(lock); ok || err != nil {
+			return err
 		}
-		if err := do(); err != nil {
-			return nil, err
+		if first {
+			waits()
 		}
-		return slices.Delete(all, i, i+1), nil
-	})
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // find is where the newest entry like e is; below zero: nowhere.

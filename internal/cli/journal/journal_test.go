@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,6 +35,10 @@ func (j *Journal) put(t *testing.T, some ...Entry) {
 	}
 }
 
+func (j *Journal) undo(e Entry, do func() error) error {
+	return j.Undo(context.Background(), e, func() {}, do)
+}
+
 func (j *Journal) all(t *testing.T) string {
 	t.Helper()
 	all, err := j.read()
@@ -49,23 +54,23 @@ func (j *Journal) all(t *testing.T) string {
 
 func TestNewestFirst(t *testing.T) {
 	j := open(t)
-	if _, ok, err := j.Last("b", "g", "move"); ok || err != nil {
-		t.Fatalf("in no file: %v %v", ok, err)
+	if all, err := j.Of("b", "g", "move"); len(all) > 0 || err != nil {
+		t.Fatalf("in no file: %v %v", all, err)
 	}
 	other := entry("g", 9)
 	other.Kind = "set"
 	elsewhere := entry("g", 8)
 	elsewhere.Broker = "c"
 	j.put(t, entry("g", 1), entry("h", 2), entry("g", 3), other, elsewhere)
-	e, ok, err := j.Last("b", "g", "move")
-	if !ok || err != nil || string(e.Undo) != `{"n":3}` {
-		t.Fatalf("%s %v %v, want 3", e.Undo, ok, err)
+	all, err := j.Of("b", "g", "move")
+	if err != nil || len(all) != 2 || string(all[0].Undo) != `{"n":3}` || string(all[1].Undo) != `{"n":1}` {
+		t.Fatalf("%v %v, want 3 and 1", all, err)
 	}
-	if err := j.Remove(e, entry("nobody", 1)); err != nil {
+	if err := j.Remove(all[0], entry("nobody", 1)); err != nil {
 		t.Fatal(err)
 	}
-	if e, _, _ = j.Last("b", "g", "move"); string(e.Undo) != `{"n":1}` {
-		t.Errorf("%s, want 1", e.Undo)
+	if all, _ = j.Of("b", "g", "move"); len(all) != 1 || string(all[0].Undo) != `{"n":1}` {
+		t.Errorf("%v, want 1", all)
 	}
 }
 
@@ -99,16 +104,16 @@ func TestUndo(t *testing.T) {
 	j := open(t)
 	j.put(t, entry("g", 1))
 	no := errors.New("no")
-	if err := j.Undo(entry("g", 1), func() error { return no }); !errors.Is(err, no) {
+	if err := j.undo(entry("g", 1), func() error { return no }); !errors.Is(err, no) {
 		t.Fatal(err)
 	}
 	if got, want := j.all(t), `g{"n":1} `; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	if err := j.Undo(entry("g", 1), func() error { return nil }); err != nil {
+	if err := j.undo(entry("g", 1), func() error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Undo(entry("g", 1), func() error { t.Error("undone twice"); return nil }); !errors.Is(err, ErrUndone) {
+	if err := j.undo(entry("g", 1), func() error { t.Error("undone twice"); return nil }); !errors.Is(err, ErrUndone) {
 		t.Errorf("the second time: %v", err)
 	}
 }
@@ -126,7 +131,7 @@ func TestAtOnce(t *testing.T) {
 		wg.Go(func() {
 			own := &Journal{j.path}
 			own.put(t, entry("g", i))
-			err := own.Undo(entry("shared", 0), func() error { mu.Lock(); done++; mu.Unlock(); return nil })
+			err := own.undo(entry("shared", 0), func() error { mu.Lock(); done++; mu.Unlock(); return nil })
 			if err != nil && !errors.Is(err, ErrUndone) {
 				t.Error(err)
 			}
@@ -153,7 +158,7 @@ func TestDamaged(t *testing.T) {
 	if err := os.WriteFile(j.path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err := j.Last("b", "g")
+	_, err := j.Of("b", "g")
 	if e := exit.From(err); e == nil || e.Code != exit.BadData || !strings.Contains(e.Text("sea"), j.path) || e.Hint == "" {
 		t.Errorf("%v", err)
 	}
