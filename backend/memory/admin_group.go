@@ -129,10 +129,11 @@ func (d *client) SetPositions(ctx context.Context, name string, at []driver.Posi
 		shards[i] = sh
 	}
 	if d.o.AckTimeout > 0 {
-		return d.store.pool(name).move(op, shards, at)
+		p := d.store.lockPool(name)
+		defer p.mu.Unlock()
+		return p.move(op, shards, at)
 	}
-	g := d.store.group(name)
-	g.mu.Lock()
+	g := d.store.lockGroup(name)
 	defer g.mu.Unlock()
 	if err := busy(op, len(g.members)); err != nil {
 		return err
@@ -150,10 +151,8 @@ func busy(op string, members int) error {
 	return driver.Errorf(driver.ErrFenced, op, "it has %d members at work: stop them first", members)
 }
 
-// move puts the pool at positions. What is out below them stays out.
+// move puts the pool at positions. What is out below them stays out. mu is held.
 func (p *pool) move(op string, shards []*shard, at []driver.Position) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if err := busy(op, len(p.members)); err != nil {
 		return err
 	}
@@ -176,7 +175,9 @@ func (d *client) DeleteGroup(ctx context.Context, name string) error {
 	if err := d.check(ctx, op); err != nil {
 		return err
 	}
-	g, p := d.store.find(name)
+	d.store.mu.Lock() // nobody joins meanwhile, see lockGroup
+	defer d.store.mu.Unlock()
+	g, p := d.store.groups[name], d.store.pools[name]
 	var members int
 	switch {
 	case g != nil:
@@ -193,8 +194,6 @@ func (d *client) DeleteGroup(ctx context.Context, name string) error {
 	if err := busy(op, members); err != nil {
 		return err
 	}
-	d.store.mu.Lock()
-	defer d.store.mu.Unlock()
 	delete(d.store.groups, name)
 	delete(d.store.pools, name)
 	return nil

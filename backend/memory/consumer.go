@@ -53,11 +53,11 @@ func (d *client) Consumer(ctx context.Context, c driver.ConsumerConfig) (driver.
 		c.MaxBytes = 1 << 20
 	}
 	if c.Group != "" && d.o.AckTimeout > 0 {
-		return d.store.pool(c.Group).join(d, c, shards), nil
+		return d.joinPool(c, shards), nil
 	}
 	m := &consumer{d: d, c: c, shards: shards, wake: make(chan struct{}, 1), closing: make(chan struct{})}
 	if c.Group != "" {
-		m.join(d.store.group(c.Group))
+		m.join(c.Group)
 		return m, nil
 	}
 	at := make([]driver.Position, len(shards))

@@ -20,7 +20,9 @@ type group struct {
 	progress map[*shard]driver.Seq
 }
 
-func (s *Store) group(name string) *group {
+// lockGroup is the group of that name, which is made where there is none, with its
+// mu held: until then the store's is, so that nobody deletes it in between.
+func (s *Store) lockGroup(name string) *group {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g, ok := s.groups[name]
@@ -28,13 +30,14 @@ func (s *Store) group(name string) *group {
 		g = &group{owner: make(map[*shard]*consumer), progress: make(map[*shard]driver.Seq)}
 		s.groups[name] = g
 	}
+	g.mu.Lock()
 	return g
 }
 
-// join makes c a member.
-func (c *consumer) join(g *group) {
+// join makes c a member of a group.
+func (c *consumer) join(name string) {
+	g := c.d.store.lockGroup(name)
 	c.g, c.turn, c.served = g, make(chan struct{}, 1), make(chan struct{})
-	g.mu.Lock()
 	g.members = append(g.members, c)
 	g.changed()
 	g.mu.Unlock()

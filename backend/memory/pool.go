@@ -27,7 +27,8 @@ type entry struct {
 	attempts int
 }
 
-func (s *Store) pool(name string) *pool {
+// lockPool is as lockGroup.
+func (s *Store) lockPool(name string) *pool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, ok := s.pools[name]
@@ -35,6 +36,7 @@ func (s *Store) pool(name string) *pool {
 		p = &pool{next: make(map[*shard]uint64), out: make(map[*shard]map[uint64]*entry)}
 		s.pools[name] = p
 	}
+	p.mu.Lock()
 	return p
 }
 
@@ -49,11 +51,11 @@ type member struct {
 	closing chan struct{}
 }
 
-// join makes a new member of the group, which begins at the start given where
+// joinPool makes a new member of the group, which begins at the start given where
 // it has not read a shard yet.
-func (p *pool) join(d *client, c driver.ConsumerConfig, shards []*shard) *member {
+func (d *client) joinPool(c driver.ConsumerConfig, shards []*shard) *member {
+	p := d.store.lockPool(c.Group)
 	m := &member{d: d, c: c, shards: shards, p: p, wake: make(chan struct{}, 1), closing: make(chan struct{})}
-	p.mu.Lock()
 	for _, sh := range shards {
 		if _, ok := p.next[sh]; !ok {
 			p.next[sh] = sh.resolve(c.Start)
