@@ -26,10 +26,10 @@ type ShardLag struct {
 	End      ss.Seq // the stable end
 	Member   string
 	Messages Count // from Next up to the end; N below zero is not known
-	// Age is how long ago the first message that the group has not done was
-	// sent, by its timestamp; zero where it has done all.
+	// Age is how long ago the first message at or behind Next was sent, by its
+	// timestamp; zero where there is none. What is Pending has no part in it.
 	Age     time.Duration
-	Pending int64 // messages below Next without a verdict
+	Pending int64 // messages below Next that members hold without a verdict, where groups keep those
 	Added   int64 // as in [ShardInfo]
 }
 

@@ -80,7 +80,7 @@ var (
 	descNewest   = desc("shard_newest_timestamp_seconds", "Timestamp of a shard's last message, since 1970.", "stream", "shard")
 	descMembers  = desc("group_members", "Members of a consumer group.", "group")
 	descLag      = desc("group_lag_messages", "Messages from where a group stands to the end of a shard.", "group", "stream", "shard")
-	descAge      = desc("group_lag_seconds", "How long ago the first message that a group has not done was sent; 0 where it has done all.", "group", "stream", "shard")
+	descAge      = desc("group_lag_seconds", "How long ago the first message at or behind where a group stands was sent; 0 where there is none. Pending messages have no part in it.", "group", "stream", "shard")
 	descPending  = desc("group_pending_messages", "Messages that a group was given and has no verdict on.", "group", "stream", "shard")
 	descNodes    = desc("cluster_nodes", "Servers that are up.")
 	descProblems = desc("cluster_problems", "Things that are not well, by kind.", "problem")

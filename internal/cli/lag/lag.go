@@ -38,11 +38,16 @@ func New(f *factory.Factory) *cobra.Command {
 		Use:   "lag [GROUP...]",
 		Short: "Show how far groups are behind, and when they will have caught up",
 		Long: `Show how far groups are behind, or all groups: in messages (~ is an estimate), and
-in time, which is how long ago the first message that the group has not done was
-sent. Two looks, --interval apart, say which way it goes and when the group will
-have caught up if that goes on. With --max or --max-age it ends with 1 when a group
-is further behind, and names the worst one: for cron. --watch goes on until it is
-ended, on a terminal with a picture of each lag over the last looks.`,
+in time, which is the age, by its timestamp, of the first message at or behind where
+the group stands. Two looks, --interval apart, say which way it goes and when the
+group will have caught up if that goes on. With --max or --max-age it ends with 1
+when a group is further behind, and names the worst one: for cron. --watch goes on
+until it is ended, on a terminal with a picture of each lag over the last looks.
+
+On Kafka and files a group stands where it has committed, and what its members have
+read and not committed is behind. On Redis it stands behind the last message that
+was delivered: what members hold without a verdict is in the column pending, and
+neither --max nor --max-age looks at it. For that there is pending ls --min-idle.`,
 		Example: `  sea streamer lag --broker localhost:9092
   sea streamer lag workers -l --watch --broker redis://localhost:6379
   sea streamer lag workers --max-age 30s --interval 0 -q || echo workers are late`,
