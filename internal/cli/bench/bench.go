@@ -140,17 +140,19 @@ type result struct {
 	What      string  `json:"what"`
 	Messages  int64   `json:"messages"`
 	Bytes     int64   `json:"bytes"`
-	Seconds   float64 `json:"seconds"`
-	PerSecond float64 `json:"messages_per_second"`
-	BytesPer  float64 `json:"bytes_per_second"`
+	Seconds   float64 `json:"took_s"`
+	PerSecond float64 `json:"messages_per_s"`
+	BytesPer  float64 `json:"bytes_per_s"`
 	Failed    int64   `json:"failed,omitempty"`
 	// Latency in seconds: of pub from the call until the receipt, of e2e from the
 	// call until the message was read.
-	P50  float64 `json:"p50,omitempty"`
-	P90  float64 `json:"p90,omitempty"`
-	P99  float64 `json:"p99,omitempty"`
-	P999 float64 `json:"p999,omitempty"`
-	Max  float64 `json:"max,omitempty"`
+	P50  float64 `json:"p50_s,omitempty"`
+	P90  float64 `json:"p90_s,omitempty"`
+	P99  float64 `json:"p99_s,omitempty"`
+	P999 float64 `json:"p999_s,omitempty"`
+	Max  float64 `json:"max_s,omitempty"`
+
+	cause writeError // of the first that failed
 }
 
 func newResult(s *ss.Streamer, what string, n, size int64, took time.Duration, h *histogram) result {
@@ -171,8 +173,7 @@ func (o *options) print(r result) error {
 		if err != nil {
 			return err
 		}
-		_, err = o.f.IO.Out.Write(append(b, '\n'))
-		return exit.Output(err)
+		return o.end(r, append(b, '\n'))
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s: %s messages in %s: %s/s, %s/s\n", r.Backend, r.What, listing.HumanCount(admin.Count{N: r.Messages}),
@@ -184,9 +185,14 @@ func (o *options) print(r result) error {
 	if r.Failed > 0 {
 		fmt.Fprintf(&b, "failed: %d\n", r.Failed)
 	}
-	_, err := o.f.IO.Out.Write([]byte(b.String()))
+	return o.end(r, []byte(b.String()))
+}
+
+// end writes the result, and is what it ends with.
+func (o *options) end(r result, text []byte) error {
+	_, err := o.f.IO.Out.Write(text)
 	if err = exit.Output(err); err == nil && r.Failed > 0 {
-		err = &exit.Error{Code: exit.Incomplete, Msg: fmt.Sprintf("%d of %d messages were not written", r.Failed, r.Failed+r.Messages)}
+		err = &exit.Error{Code: exit.Incomplete, Msg: fmt.Sprintf("%d of %d messages were not written", r.Failed, r.Failed+r.Messages), Err: r.cause.error}
 	}
 	return err
 }

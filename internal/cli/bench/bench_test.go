@@ -1,14 +1,21 @@
 package bench
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/backend/memory"
+	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/internal/cli/exit"
+	"github.com/seastreamer/seastreamer/internal/cli/factory"
+	"github.com/seastreamer/seastreamer/internal/iostreams"
 )
 
 func TestHistogram(t *testing.T) {
@@ -41,6 +48,60 @@ func TestBucketsCoverAll(t *testing.T) {
 		if v < lowest(i) || i+1 < 60*32 && v >= lowest(i+1) {
 			t.Fatalf("%d is in bucket %d, which begins at %d", v, i, lowest(i))
 		}
+	}
+}
+
+// A full driver takes only so many messages; the others fail.
+type full struct {
+	driver.Driver
+	room int
+}
+
+type fullProducer struct {
+	driver.Producer
+	d *full
+}
+
+var errFull = errors.New("the disk is full")
+
+func (d *full) Producer(ctx context.Context, c driver.ProducerConfig) (driver.Producer, error) {
+	p, err := d.Driver.Producer(ctx, c)
+	return &fullProducer{p, d}, err
+}
+
+func (p *fullProducer) Produce(ctx context.Context, r driver.Record, done func(driver.Receipt, error)) error {
+	if p.d.room--; p.d.room >= 0 {
+		return p.Producer.Produce(ctx, r, done)
+	}
+	go done(driver.Receipt{}, errFull)
+	return nil
+}
+
+// A message that cannot be written ends it, says why, and is not a success, in
+// whichever form the result is printed. What was measured until then is.
+func TestFailure(t *testing.T) {
+	for _, c := range []struct {
+		output string
+		run    func(*options, context.Context, *ss.Streamer, string) (result, error)
+	}{{"text", (*options).pub}, {"json", (*options).pub}, {"text", (*options).e2e}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := ss.New(&full{memory.NewStore().Driver(memory.Options{}), 100}, ss.Options{})
+			var out bytes.Buffer
+			o := &options{f: &factory.Factory{IO: &iostreams.Streams{Out: &out}}, n: 1_000_000, rate: 10, size: 100, producers: 1, delivery: "at-least", output: c.output}
+			r, err := c.run(o, context.Background(), s, "x")
+			if err == nil {
+				err = o.print(r)
+			}
+			if e := exit.From(err); e == nil || !errors.Is(err, errFull) || r.Messages > 0 && e.Code != exit.Incomplete {
+				t.Errorf("%v, %+v", err, r)
+			}
+			if r.Messages > 0 && (r.Messages != 100 || r.Failed < 1 || r.Failed > 20 || !strings.Contains(out.String(), "100")) {
+				t.Errorf("%+v, %s", r, &out)
+			}
+			if err := s.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -60,7 +61,7 @@ func (o *options) e2e(parent context.Context, s *ss.Streamer, stream string) (re
 	all.Store(o.n)
 	failed := make(chan error, 1)
 	go func() {
-		err := o.stamp(ctx, s, stream, began, &all)
+		err := o.stamp(ctx, s, stream, began, &all, stop)
 		if failed <- err; err != nil {
 			stop(err)
 		}
@@ -72,6 +73,9 @@ func (o *options) e2e(parent context.Context, s *ss.Streamer, stream string) (re
 			if parent.Err() != nil { // stopped by somebody: what was measured counts
 				break
 			}
+			err = cmp.Or(context.Cause(ctx), err)
+			stop(err)
+			<-failed // the producer is closed: what it still writes would make the stream again
 			return result{}, err
 		}
 		now := time.Since(began)
@@ -102,8 +106,9 @@ func marker(size int) []byte { return bytes.Repeat([]byte{0xff}, size) }
 
 // stamp sends messages that begin with when they were sent, since began. Where
 // that ends before their time it corrects all, and sends one more message, which
-// has the consumer look at it.
-func (o *options) stamp(ctx context.Context, s *ss.Streamer, stream string, began time.Time, all *atomic.Int64) error {
+// has the consumer look at it. It tells stop why one could not be sent: nobody
+// would wait for it in vain.
+func (o *options) stamp(ctx context.Context, s *ss.Streamer, stream string, began time.Time, all *atomic.Int64, stop context.CancelCauseFunc) error {
 	until := ctx
 	if o.time > 0 {
 		var cancel context.CancelFunc
@@ -115,6 +120,11 @@ func (o *options) stamp(ctx context.Context, s *ss.Streamer, stream string, bega
 		return err
 	}
 	fill := filler(o.size)
+	done := func(_ ss.Receipt, err error) {
+		if err != nil {
+			stop(err)
+		}
+	}
 	var n int64
 	for n < o.n {
 		if err = pace(until, began, n, o.rate); err != nil {
@@ -122,7 +132,7 @@ func (o *options) stamp(ctx context.Context, s *ss.Streamer, stream string, bega
 		}
 		value := append([]byte(nil), fill...) // a record's bytes are the producer's until it has a receipt
 		binary.LittleEndian.PutUint64(value, uint64(time.Since(began)))
-		if err = p.Enqueue(until, ss.Record{Value: value}, nil); err != nil {
+		if err = p.Enqueue(until, ss.Record{Value: value}, done); err != nil {
 			break
 		}
 		n++
@@ -134,8 +144,15 @@ func (o *options) stamp(ctx context.Context, s *ss.Streamer, stream string, bega
 		all.Store(n)
 		_, err = p.Send(ctx, ss.Record{Value: marker(o.size)})
 	}
-	if e := p.Close(context.WithoutCancel(ctx)); err == nil && !errors.Is(context.Cause(ctx), errAllRead) {
-		err = e
+	closing := context.WithoutCancel(ctx)
+	if ctx.Err() != nil { // nobody reads any more
+		var cancel context.CancelFunc
+		closing, cancel = context.WithTimeout(closing, factory.ConnectTimeout)
+		defer cancel()
 	}
-	return err
+	e := p.Close(closing)
+	if errors.Is(context.Cause(ctx), errAllRead) { // perhaps before the last receipt was here
+		return nil
+	}
+	return cmp.Or(err, e)
 }

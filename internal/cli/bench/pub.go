@@ -22,7 +22,7 @@ func newPub(f *factory.Factory) *cobra.Command {
 		Use:   "pub [STREAM]",
 		Short: "Measure how fast messages are written",
 		Long: `Measure how fast messages are written, and how long it takes until one is
-acknowledged (of every 16th).`,
+acknowledged (of every 16th). A message that cannot be written ends it, with 9.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(args); err != nil {
 				return err
@@ -41,6 +41,8 @@ func (o *options) pub(ctx context.Context, s *ss.Streamer, stream string) (resul
 		ctx, cancel = context.WithTimeout(ctx, o.time)
 		defer cancel()
 	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	var h histogram
 	var written, failed atomic.Int64
 	errs := make(chan error, o.producers)
@@ -55,6 +57,7 @@ func (o *options) pub(ctx context.Context, s *ss.Streamer, stream string) (resul
 			errs <- o.load(ctx, s, stream, n, func(start time.Time, err error) {
 				if err != nil {
 					failed.Add(1)
+					stop(writeError{err}) // what follows would measure failures
 					return
 				}
 				written.Add(1)
@@ -74,8 +77,14 @@ func (o *options) pub(ctx context.Context, s *ss.Streamer, stream string) (resul
 	}
 	r := newResult(s, "pub", written.Load(), int64(o.size), took, &h)
 	r.Failed = failed.Load()
+	errors.As(context.Cause(ctx), &r.cause)
 	return r, nil
 }
+
+// A writeError is why a message was not written.
+type writeError struct{ error }
+
+func (e writeError) Unwrap() error { return e.error }
 
 // load sends n messages, or fewer where ctx ends, and waits for all receipts. It
 // tells done of each, with the time at which it was sent for some.
@@ -105,8 +114,8 @@ func (o *options) load(ctx context.Context, s *ss.Streamer, stream string, n int
 			break
 		}
 	}
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		err = nil // the time is up, or somebody stopped it
+	if ctx.Err() != nil {
+		err = nil // the time is up, somebody stopped it, or a message was not written
 	}
 	return errors.Join(err, p.Close(context.WithoutCancel(ctx)))
 }
