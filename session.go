@@ -3,6 +3,7 @@ package seastreamer
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -126,7 +127,7 @@ func (s *session) leave(ctx context.Context, shards []Shard, lost bool) {
 	}
 	s.mu.Lock()
 	if !over {
-		tx.revoked = true
+		tx.gone = append(tx.gone, shards...)
 	}
 	for _, sh := range shards {
 		delete(s.at, sh)
@@ -135,6 +136,25 @@ func (s *session) leave(ctx context.Context, shards []Shard, lost bool) {
 	if err := s.o.Release(ctx, shards); err != nil {
 		s.t.to.mon.log.Warn("giving shards up", "error", err)
 	}
+}
+
+// moved takes note of where a committed unit has moved shards. One that was lost
+// meanwhile may be back: where its claim has found what the unit then moved, its
+// input comes from there once more, and the session is of no use any longer.
+func (s *session) moved(tx *Tx, at []Position) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range at {
+		stands, mine := s.at[p.Shard]
+		switch {
+		case !mine:
+		case !slices.Contains(tx.gone, p.Shard):
+			s.at[p.Shard] = p.Next
+		case stands.Less(p.Next):
+			return &Error{Op: "go on", Shard: p.Shard, Kind: ErrUnknown, Err: errors.New("it was claimed anew while a unit of before was committed")}
+		}
+	}
+	return nil
 }
 
 // passed takes note of a batch without messages, which only moves its shard.

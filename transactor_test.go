@@ -118,7 +118,7 @@ func numbers(from, to int) (s []string) {
 
 func TestUnitsGoOnWhereTheOutputStands(t *testing.T) {
 	s, _ := units(t, 1, 2500, nil)
-	equal(t, "the sizes of the units", copyAll(t, s, seastreamer.TransactorConfig{MaxMessages: 999}), []int{999, 999, 502})
+	equal(t, "the sizes of the units", copyAll(t, s, seastreamer.TransactorConfig{MaxMessages: 999, CommitEvery: time.Minute}), []int{999, 999, 502})
 	equal(t, "the sizes of the second run", len(copyAll(t, s, seastreamer.TransactorConfig{})), 0)
 	fill(t, s, 2500, 2600)
 	equal(t, "the sizes of the third run", copyAll(t, s, seastreamer.TransactorConfig{}), []int{100})

@@ -34,10 +34,10 @@ type Tx struct {
 	early   bool // the loop over messages was left without End
 	dry     bool // there is no more for this unit
 
-	closed  atomic.Bool           // the body has ended
-	failed  atomic.Pointer[error] // the first failure of Send
-	revoked bool                  // a shard has gone to another member; under s.mu
-	over    chan struct{}         // closed when the unit is committed or aborted
+	closed atomic.Bool           // the body has ended
+	failed atomic.Pointer[error] // the first failure of Send
+	gone   []Shard               // that have left and did not wait for the unit; under s.mu
+	over   chan struct{}         // closed when the unit is committed or aborted
 }
 
 var errUnitOver = errors.New("the unit's time is up")
@@ -231,7 +231,7 @@ func (tx *Tx) close() {
 func (tx *Tx) moves() ([]driver.Move, error) {
 	tx.s.mu.Lock()
 	defer tx.s.mu.Unlock()
-	if tx.revoked {
+	if len(tx.gone) > 0 {
 		return nil, &Error{Op: "commit a unit", Kind: ErrAborted, Err: errors.New("a shard of it went to another member")}
 	}
 	var moves []driver.Move
@@ -288,17 +288,13 @@ func (tx *Tx) finish() error {
 		tx.giveBack()
 		return err
 	}
-	tx.s.mu.Lock()
-	for _, p := range at {
-		if _, ok := tx.s.at[p.Shard]; ok {
-			tx.s.at[p.Shard] = p.Next
-		}
-	}
-	tx.s.mu.Unlock()
 	for _, b := range tx.parts {
 		b.Release()
 	}
 	tx.s.t.resumed = false
+	if err := tx.s.moved(tx, at); err != nil {
+		return err
+	}
 	tx.s.note(tx.loop, at)
 	return nil
 }

@@ -38,6 +38,58 @@ func TestAUnitIsNotCommittedWithoutAShardThatIsLost(t *testing.T) {
 	}
 }
 
+// midCommit is a unit during whose commit something happens.
+type midCommit struct {
+	driver.Tx
+	happens func()
+}
+
+func (m midCommit) Commit(context.Context, []driver.Move) error { m.happens(); return nil }
+
+// standing is an owner that finds shards where the test says.
+type standing struct {
+	quietOwner
+	at Seq
+}
+
+func (o standing) Claim(_ context.Context, at []driver.Position) ([]driver.Position, error) {
+	for i := range at {
+		at[i].Next = o.at
+	}
+	return at, nil
+}
+
+// A shard that is lost while its unit is committed may come back at once. Where
+// its claim has found the position of before the commit, the input is read from
+// there again: the session must not go on, or the messages of the unit would be
+// processed twice.
+func TestAShardThatComesBackWhileItsUnitIsCommitted(t *testing.T) {
+	sh := Shard{Stream: "s"}
+	for _, c := range []struct {
+		name  string
+		found uint64
+		goes  bool // the session goes on
+	}{{"from before the unit", 5, false}, {"from behind the unit", 8, true}, {"from where another member has brought it", 9, true}} {
+		s := &session{t: &Transactor{to: &Streamer{mon: newMonitor(Options{})}}, c: &Consumer{}, o: standing{at: driver.SeqOf(c.found)}, at: map[Shard]Seq{sh: driver.SeqOf(5)}}
+		tx := newTx(t.Context(), s)
+		s.tx = tx
+		tx.reading = true
+		tx.parts = []*Batch{{w: newWindow(s.c, Position{Shard: sh}, 1), d: holesBatch{}, to: 3, next: driver.SeqOf(8)}}
+		tx.d = midCommit{happens: func() {
+			s.leave(t.Context(), []Shard{sh}, true)
+			if _, err := s.claim(t.Context(), []Position{{Shard: sh}}); err != nil {
+				t.Error(err)
+			}
+		}}
+		if err := tx.finish(); c.goes != (err == nil) || !c.goes && !errors.Is(err, ErrUnknown) {
+			t.Errorf("%s: the unit ended with %v", c.name, err)
+		}
+		if at := s.at[sh]; at != driver.SeqOf(c.found) {
+			t.Errorf("%s: the session believes that the shard stands at %v", c.name, at)
+		}
+	}
+}
+
 // While nothing but batches without messages comes, a unit keeps the newest of
 // each shard.
 func TestAUnitKeepsOneBatchWithoutMessages(t *testing.T) {
