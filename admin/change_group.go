@@ -12,7 +12,7 @@ import (
 )
 
 // SeekGroup is the change that moves a group on streams: to where To would begin
-// to read, or to the positions At, or by Shift messages (sequence numbers, back
+// to read, or to the positions At, or by Shift messages (see [Client.Step]; back
 // where it is negative), or to where the group From stands. Its plan resolves to a [MoveGroup] and can be
 // undone by one. A group that does not exist is made, but not by a Shift.
 type SeekGroup struct {
@@ -81,7 +81,7 @@ func (ch SeekGroup) target(ctx context.Context, c *Client) ([]ss.Position, error
 		if ch.To != nil {
 			at, err = d.Resolve(ctx, s, *ch.To)
 		} else {
-			at, err = shifted(ctx, d, known, s, ch.Shift)
+			at, err = c.shifted(ctx, d, known, s, ch.Shift)
 		}
 		if err == nil {
 			at, err = only(at, s, ch.Shards)
@@ -95,7 +95,7 @@ func (ch SeekGroup) target(ctx context.Context, c *Client) ([]ss.Position, error
 }
 
 // shifted is where g stands on a stream, moved by n, within the bounds.
-func shifted(ctx context.Context, d driver.StreamAdmin, g GroupInfo, stream string, n int64) ([]ss.Position, error) {
+func (c *Client) shifted(ctx context.Context, d driver.StreamAdmin, g GroupInfo, stream string, n int64) ([]ss.Position, error) {
 	var at []ss.Position
 	for _, p := range g.Positions {
 		if p.Stream == stream {
@@ -116,16 +116,37 @@ func shifted(ctx context.Context, d driver.StreamAdmin, g GroupInfo, stream stri
 		return nil, err
 	}
 	for i, p := range at {
-		if p.Next.Hi != 0 {
-			return nil, driver.Errorf(errUnsupported, "shift group "+g.Name, "sequence numbers of %s are times: move it by a time, such as --to -1h, instead", stream)
-		}
 		for _, sh := range infos[0].Shards {
-			if sh.Index == p.Index {
-				at[i].Next = shift(p.Next, n, sh.Bound)
+			if sh.Index != p.Index {
+				continue
+			}
+			if at[i].Next, err = c.Step(ctx, p, sh.Bound, n); err != nil {
+				return nil, err
 			}
 		}
 	}
 	return at, nil
+}
+
+// mostSteps is how many messages Step reads to count them.
+const mostSteps = 100_000
+
+// Step is the sequence number n messages on from a position, or back where n is
+// below zero, within the bounds of its shard. Where sequence numbers do not count
+// messages, as on Redis, those on the way are read, and more than 100,000 of them
+// are ErrInvalid.
+func (c *Client) Step(ctx context.Context, at ss.Position, b ss.Bound, n int64) (ss.Seq, error) {
+	if at.Next.Hi == 0 && b.Next.Hi == 0 {
+		return shift(at.Next, n, b), nil
+	}
+	d, err := need[driver.Stepper](c, "way to count messages: their sequence numbers are times")
+	if err != nil {
+		return ss.Seq{}, err
+	}
+	if n > mostSteps || n < -mostSteps {
+		return ss.Seq{}, driver.Errorf(ss.ErrInvalid, "", "sequence numbers of %s are times, and to count %d messages all would be read: at most %d are; use a time, such as -1h", at.Stream, n, mostSteps)
+	}
+	return d.Step(ctx, at, n)
 }
 
 func shift(q ss.Seq, n int64, b ss.Bound) ss.Seq {

@@ -68,6 +68,15 @@ type StreamAdmin interface {
 	Count(ctx context.Context, r []Range) ([]Count, error)
 }
 
+// A Stepper is a Driver whose sequence numbers do not count messages, and that can
+// count them. Elsewhere a step is an addition.
+type Stepper interface {
+	// Step is the sequence number n messages on from a position, or back where n
+	// is below zero, within the bounds of its shard. It may have to read what
+	// lies between: it is for the tens and hundreds that people ask for.
+	Step(ctx context.Context, at Position, n int64) (Seq, error)
+}
+
 // Detail says what DescribeStreams should find out. The zero value is the name
 // and the number of shards.
 type Detail uint8

@@ -180,7 +180,7 @@ func (c *client) Producer(ctx context.Context, cfg driver.ProducerConfig) (drive
 
 // As gives the rueidis.Client underneath, for commands of your own, once a
 // server has answered, an interface{ Ping(context.Context) error }, or one with
-// Nth or Delivered.
+// Delivered.
 func (c *client) As(target any) bool {
 	switch t := target.(type) {
 	case *rueidis.Client:
@@ -191,10 +191,6 @@ func (c *client) As(target any) bool {
 		}
 		*t = c.rc
 	case *interface{ Ping(context.Context) error }:
-		*t = c
-	case *interface {
-		Nth(context.Context, driver.Shard, int64) (driver.Seq, error)
-	}:
 		*t = c
 	case *interface {
 		Delivered(context.Context, string, []string) (map[driver.Shard]driver.Seq, error)

@@ -66,6 +66,16 @@ func Usagef(hint, format string, args ...any) *Error {
 	return &Error{Code: Usage, Msg: fmt.Sprintf(format, args...), Hint: hint}
 }
 
+// OfFlag is err of a flag's value: a mistake in the call, unless the backend says
+// what it is.
+func OfFlag(flag string, err error) error {
+	e := From(err)
+	if e.Code == Partial {
+		return Usagef("", "%s: %v", flag, err)
+	}
+	return &Error{Code: e.Code, Msg: flag, Err: err, Hint: e.Hint, Item: e.Item}
+}
+
 // Silent ends with a code and no word.
 func Silent(code int) *Error { return &Error{Code: code} }
 

@@ -89,7 +89,7 @@ takes the move back.`,
 	fs := cmd.Flags()
 	s.flags(fs, "move it on this stream only")
 	fs.StringVar(&to, "to", "", "where to: `POS` is "+position.Help)
-	fs.Int64Var(&s.shift, "shift", 0, "on, or back, by `N` messages (sequence numbers)")
+	fs.Int64Var(&s.shift, "shift", 0, "on, or back, by `N` messages (sequence numbers; on Redis up to 100000, which are read)")
 	fs.StringVar(&s.from, "from", "", "to where the group `GROUP2` stands")
 	fs.StringVarP(&shards, "shard", "s", "", "only these shards: `LIST`, such as 0,3-5")
 	return cmd
@@ -123,9 +123,10 @@ func (s *seek) change(ctx context.Context, c *admin.Client, streams []string) (a
 		return nil, err
 	}
 	for _, in := range infos {
-		at, err := s.to.Within(bounds(in))
+		of := bounds(in)
+		at, err := s.to.Within(of, func(at ss.Position, n int64) (ss.Seq, error) { return c.Step(ctx, at, of[at.Shard], n) })
 		if err != nil {
-			return nil, exit.Usagef("", "--to on %s: %v", in.Name, err)
+			return nil, exit.OfFlag("--to on "+in.Name, err)
 		}
 		for _, i := range s.shards {
 			if int(i) >= len(in.Shards) {

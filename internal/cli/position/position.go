@@ -170,12 +170,12 @@ func (s Spec) Numeric() bool { return s.all.kind >= seq && s.all.kind <= beforeE
 
 // Within is the position as one for each shard of bounds, in order; where it names shards, for those only. What is outside of a shard's bounds
 // is its beginning or end. Where sequence numbers are entry ids a plain number is
-// the milliseconds of one, and what is counted in messages is refused.
-func (s Spec) Within(bounds map[ss.Shard]ss.Bound) ([]ss.Position, error) {
+// the milliseconds of one, and count is asked for what is counted in messages.
+func (s Spec) Within(bounds map[ss.Shard]ss.Bound, count Count) ([]ss.Position, error) {
 	if AreIDs(bounds) {
 		s = s.IDs()
 	}
-	c, err := s.Numbers(bounds, ss.Latest, nil)
+	c, err := s.Numbers(bounds, ss.Latest, count)
 	if err != nil {
 		return nil, err
 	}
@@ -229,10 +229,10 @@ func AreIDs(bounds map[ss.Shard]ss.Bound) bool {
 	return false
 }
 
-// A Count finds the sequence number of the nth message of a shard, counted
-// from 0 at its first one, or, below 0, from -1 at its last one. Where it has
-// not so many, it is the shard's end or its first message.
-type Count func(sh ss.Shard, n int64) (ss.Seq, error)
+// A Count finds the sequence number n messages on from a position, or back where n
+// is below zero. Where there are not so many, it is the shard's end or its first
+// message.
+type Count func(at ss.Position, n int64) (ss.Seq, error)
 
 // Numbers is the position as a number for each shard of bounds; those that it
 // does not name get the default. A time cannot be resolved so, see Time. Count
@@ -273,9 +273,9 @@ func (p pos) number(sh ss.Shard, b ss.Bound, count Count) (ss.Seq, error) {
 		}
 		n := int64(p.n) //nolint:gosec // Parse reads 63 bits
 		if p.kind == beforeEnd {
-			n = -n
+			return count(ss.Position{Shard: sh, Next: b.Next}, -n)
 		}
-		return count(sh, n)
+		return count(ss.Position{Shard: sh, Next: b.First}, n)
 	}
 	switch p.kind {
 	case start:

@@ -100,9 +100,9 @@ func TestIds(t *testing.T) {
 	if !AreIDs(bounds) || AreIDs(map[ss.Shard]ss.Bound{a: {Next: ss.SeqOf(7)}}) {
 		t.Error("these are ids, and those are not")
 	}
-	count := func(sh ss.Shard, n int64) (ss.Seq, error) {
-		if sh != a {
-			t.Errorf("counts in %v, which is empty", sh)
+	count := func(at ss.Position, n int64) (ss.Seq, error) {
+		if from := bounds[at.Shard]; at.Shard != a || n > 0 && at.Next != from.First || n < 0 && at.Next != from.Next {
+			t.Errorf("counts %d from %v", n, at)
 		}
 		return id(1500, uint64(n+100)), nil
 	}
@@ -176,13 +176,19 @@ func TestWithin(t *testing.T) {
 		{"2000", ids, "[s[0] 2000-0] "},
 		{"2000-7", ids, "[s[0] 2000-7] "},
 		{"9000", ids, "[s[0] 3000-1] "},
-		{"-3", ids, ""},
+		{"-3", ids, "[s[0] 2000-0] "},
+		{"0=+7", ids, "[s[0] 2000-0] "},
 	} {
 		spec, err := Parse(test.text, time.Now())
 		if err != nil || !spec.Numeric() {
 			t.Fatal(test.text, err)
 		}
-		at, err := spec.Within(test.bounds)
+		at, err := spec.Within(test.bounds, func(at ss.Position, n int64) (ss.Seq, error) {
+			if at.Next.Hi == 0 {
+				t.Errorf("%s: %v is a number, and is counted", test.text, at)
+			}
+			return ss.Seq{Hi: 2000}, nil
+		})
 		got := ""
 		for _, p := range at {
 			got += fmt.Sprintf("[%v %v] ", p.Shard, p.Next)
@@ -190,6 +196,10 @@ func TestWithin(t *testing.T) {
 		if got != test.want || (err != nil) != (test.want == "") {
 			t.Errorf("%s: %s, %v, want %s", test.text, got, err, test.want)
 		}
+	}
+	spec, _ := Parse("-3", time.Now())
+	if _, err := spec.Within(ids, nil); err == nil || !strings.Contains(err.Error(), "do not count messages") {
+		t.Errorf("where nobody can count: %v", err)
 	}
 	for _, text := range []string{"start", "end", "-1h", "@2026-01-01"} {
 		if spec, err := Parse(text, time.Now()); err != nil || spec.Numeric() || spec.Shards() != nil {

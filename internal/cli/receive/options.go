@@ -136,7 +136,7 @@ func (o *Options) Plan(ctx context.Context, s *ss.Streamer, streams []string, by
 	if p.Config.Start, simple = from.Start(); !simple {
 		at, err := from.Numbers(bounds, byDefault, counter(ctx, s))
 		if err != nil {
-			return nil, wrong("--from "+o.From, err)
+			return nil, exit.OfFlag("--from "+o.From, err)
 		}
 		p.Config.Start = byDefault
 		p.Config.Assigned = func(context.Context, []ss.Shard) (ss.Checkpoint, error) { return at, nil }
@@ -147,7 +147,7 @@ func (o *Options) Plan(ctx context.Context, s *ss.Streamer, streams []string, by
 		p.Config.Until = ends(bounds)
 	case until.Given():
 		if p.Config.Until, err = until.Numbers(bounds, ss.Latest, counter(ctx, s)); err != nil {
-			return nil, wrong("--until "+o.Until, err)
+			return nil, exit.OfFlag("--until "+o.Until, err)
 		}
 	case o.shards != nil:
 		// A consumer reads the shards that Until names; these without an end.
@@ -187,27 +187,15 @@ type Deliverer = interface {
 
 // counter counts messages where the backend can.
 func counter(ctx context.Context, s *ss.Streamer) position.Count {
-	c, ok := ss.As[interface {
-		Nth(context.Context, ss.Shard, int64) (ss.Seq, error)
-	}](s)
+	c, ok := ss.As[driver.Stepper](s)
 	if !ok {
 		return nil
 	}
-	return func(sh ss.Shard, n int64) (ss.Seq, error) {
+	return func(at ss.Position, n int64) (ss.Seq, error) {
 		ctx, cancel := context.WithTimeout(ctx, factory.ConnectTimeout)
 		defer cancel()
-		return c.Nth(ctx, sh, n)
+		return c.Step(ctx, at, n)
 	}
-}
-
-// wrong is err of a flag's value: a mistake in the call, unless the backend says
-// what it is.
-func wrong(what string, err error) error {
-	e := exit.From(err)
-	if e.Code == exit.Partial {
-		return exit.Usagef("", "%s: %v", what, err)
-	}
-	return &exit.Error{Code: e.Code, Msg: what, Err: err, Hint: e.Hint, Item: e.Item}
 }
 
 func ends(bounds map[ss.Shard]ss.Bound) ss.Checkpoint {

@@ -307,8 +307,9 @@ func where(ctx context.Context, c *admin.Client, what *admin.Trim, at position.S
 	for _, sh := range infos[0].Shards {
 		bounds[ss.Shard{Stream: what.Stream, Index: sh.Index}] = sh.Bound
 	}
-	if what.At, err = at.Within(bounds); err != nil {
-		return exit.Usagef("", "--before: %v", err)
+	count := func(at ss.Position, n int64) (ss.Seq, error) { return c.Step(ctx, at, bounds[at.Shard], n) }
+	if what.At, err = at.Within(bounds, count); err != nil {
+		return exit.OfFlag("--before", err)
 	}
 	return nil
 }

@@ -9,17 +9,14 @@ import (
 	"github.com/seastreamer/seastreamer/driver"
 )
 
-// nthPage is how many entries are fetched at once to count them.
-const nthPage = 500
+// stepPage is how many entries are fetched at once to count them.
+const stepPage = 500
 
-// Nth finds the id of the nth entry of a shard, counted from 0 at the first
-// one or, below 0, from -1 at the last one. Where there are not so many it is
-// the shard's end, or the first entry. Ids do not count, so the entries on the
-// way are fetched: it is for the tens and hundreds that people ask for.
-//
-// It is reached through As as interface{ Nth(context.Context, driver.Shard,
-// int64) (driver.Seq, error) }.
-func (c *client) Nth(ctx context.Context, s driver.Shard, n int64) (driver.Seq, error) {
+// Step finds the id of the entry n behind the one at a position, or before it.
+// Where there are not so many it is the shard's end, or the first entry. Ids do not
+// count, so the entries on the way are fetched.
+func (c *client) Step(ctx context.Context, from driver.Position, n int64) (driver.Seq, error) {
+	s := from.Shard
 	if err := c.check(); err != nil {
 		return driver.Seq{}, err
 	}
@@ -43,13 +40,18 @@ func (c *client) Nth(ctx context.Context, s driver.Shard, n int64) (driver.Seq, 
 	if back {
 		left = -n
 	}
-	at, end := bound.First, bound.Next
+	at := from.Next
+	switch {
+	case back && !bound.First.Less(at):
+		return bound.First, nil
+	case bound.Next.Less(at): // nothing new is counted that lies behind the end
+		at = bound.Next
+	}
 	for {
 		var cmd rueidis.Completed
-		page := min(left, nthPage)
+		page := min(left, stepPage)
 		if back {
-			// The end is behind the last id there was: nothing new is counted.
-			cmd = rc.B().Xrevrange().Key(key).End("(" + idText(end)).Start("-").Count(page).Build()
+			cmd = rc.B().Xrevrange().Key(key).End("(" + idText(at)).Start("-").Count(page).Build()
 		} else {
 			cmd = rc.B().Xrange().Key(key).Start(idText(at)).End("+").Count(page).Build()
 		}
@@ -74,7 +76,9 @@ func (c *client) Nth(ctx context.Context, s driver.Shard, n int64) (driver.Seq, 
 		if left -= page; left == 0 {
 			return id, nil
 		}
-		at, end = id.Succ(), id
+		if at = id; !back {
+			at = id.Succ()
+		}
 	}
 }
 
