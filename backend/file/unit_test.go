@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -412,6 +413,45 @@ func TestUnitSyncFails(t *testing.T) {
 				return
 			}
 			s.retry(c.kind == driver.ErrUnknown)
+		})
+	}
+}
+
+// An owner that replaces one whose claim may have been stored or not takes that
+// for no stranger's, and a stranger's for one.
+func TestClaimSyncFails(t *testing.T) {
+	for nth, kind := range map[int]error{1: nil, 2: driver.ErrUnknown} {
+		t.Run(fmt.Sprint(nth), func(t *testing.T) {
+			s := newSite(t, Options{})
+			var n atomic.Int32
+			fail := errors.New("the disk is on fire")
+			s.env.sync = func(f *os.File) error {
+				if strings.HasSuffix(f.Name(), "record") && n.Add(-1) == 0 {
+					return fail
+				}
+				return datasync(f)
+			}
+			d := s.open()
+			next := func(o driver.Owner) driver.Owner {
+				next, err := d.Owner(t.Context(), driver.OwnerConfig{Name: "job", After: o.Claimed()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { next.Close(context.Background()) })
+				return next
+			}
+			var o driver.Owner = newOwner(t, d, false)
+			claim(t, o, at(0, 7))
+			o = next(o)
+			n.Store(int32(nth))
+			if _, err := o.Claim(t.Context(), []driver.Position{at(0, 0)}); !errors.Is(err, fail) || kind != nil && !errors.Is(err, kind) {
+				t.Fatalf("got %v, want %v, which is %v", err, fail, kind)
+			}
+			o = next(o)
+			wantText(t, "the next one", claim(t, o, at(0, 0)), "0:7")
+			claim(t, newOwner(t, s.open(), false), at(0, 0))
+			_, err := next(o).Claim(t.Context(), []driver.Position{at(0, 0)})
+			wantErr(t, "the one after a stranger", err, driver.ErrFenced)
 		})
 	}
 }

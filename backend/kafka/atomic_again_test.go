@@ -133,3 +133,21 @@ func TestComesBackBesideSomebody(t *testing.T) {
 		t.Errorf("the stream holds %q, want %q", got, want)
 	}
 }
+
+// TestRecordFromBefore: what a broker still has that has lost one's own record,
+// or what can be seen of the log, is nobody who has taken over.
+func TestRecordFromBefore(t *testing.T) {
+	k := fake(t, kfake.NumBrokers(1))
+	c := open(t, url(k.ListenAddrs(), ""), Options{})
+	before, _ := claimed(t, c, "job")
+	for last, want := range map[uint64]error{before.last - 1: driver.ErrFenced, before.last + 1: nil} {
+		o, err := c.Owner(within(t), driver.OwnerConfig{Name: "job", After: driver.Claimed{Run: "lost", Count: last}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer o.Close(context.Background())
+		if err := o.(*owner).unchanged(within(t), driver.Uncommitted); !errors.Is(err, want) {
+			t.Errorf("after a record at %d, and one at %d: %v, want %v", last, before.last, err, want)
+		}
+	}
+}
