@@ -63,8 +63,8 @@ type owner struct {
 	kept    chan struct{} // closed at the end of keep; nil where it was not begun
 
 	mu      sync.Mutex
-	last    uint64                      // one above the offset of its record in log, or of those that it replaces; zero where there is none
-	at      map[driver.Shard]driver.Seq // what was claimed, and where it stands
+	last    uint64                 // one above the offset of its record in log, or of those that it replaces; zero where there is none
+	at      map[driver.Shard]stand // what was claimed
 	open    *unit
 	nunits  uint64
 	pause   pause
@@ -87,7 +87,7 @@ func (c *client) newOwner(ctx context.Context, oc driver.OwnerConfig) (*owner, e
 	}
 	c.warnTransactions(version)
 	host, _ := os.Hostname()
-	o := &owner{c: c, name: oc.Name, me: rand.Text(), run: cmp.Or(oc.After.Run, rand.Text()), last: oc.After.Count, who: fmt.Sprintf("process %d on %s", os.Getpid(), host), log: positionShard(oc.Name), at: map[driver.Shard]driver.Seq{}, pause: newPause()}
+	o := &owner{c: c, name: oc.Name, me: rand.Text(), run: cmp.Or(oc.After.Run, rand.Text()), last: oc.After.Count, who: fmt.Sprintf("process %d on %s", os.Getpid(), host), log: positionShard(oc.Name), at: map[driver.Shard]stand{}, pause: newPause()}
 	o.life, o.stop = context.WithCancel(c.life)
 	id := oc.Name
 	o.again = !oc.Shared && o.last > 0
@@ -127,12 +127,27 @@ func (o *owner) Claim(ctx context.Context, at []driver.Position) ([]driver.Posit
 			return nil, o.claimFailed(ctx, err)
 		}
 	}
+	member := o.membership().id // it joins again only after this has returned
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, p := range found {
-		o.at[p.Shard] = p.Next
+		o.at[p.Shard] = stand{p.Next, member}
 	}
 	return found, nil
+}
+
+// A stand is where a claimed shard stands, and who claimed it.
+type stand struct {
+	next   driver.Seq
+	member string // of the group; nobody where there is none
+}
+
+// membership is what the group knows the owner as.
+func (o *owner) membership() membership {
+	if o.group == nil {
+		return nobody
+	}
+	return o.group.member()
 }
 
 // takeOver makes this owner the newest.

@@ -206,7 +206,7 @@ func (u *unit) Commit(ctx context.Context, moves []driver.Move) error {
 	o.pause.ended = time.Now()
 	for _, m := range moves {
 		if _, ok := o.at[m.Shard]; ok { // it may have been released since
-			o.at[m.Shard] = m.To
+			o.at[m.Shard] = stand{m.To, u.who.id}
 		}
 	}
 	return nil
@@ -218,18 +218,21 @@ func (u *unit) Commit(ctx context.Context, moves []driver.Move) error {
 func (u *unit) check(moves []driver.Move) error {
 	u.o.mu.Lock()
 	defer u.o.mu.Unlock()
-	if u.o.group != nil {
-		// Of the generation by which the shards are still claimed. Were it asked
-		// for when the offsets are committed, then a shard could have left
-		// meanwhile, and gone to another member of that later generation.
-		u.who = u.o.group.member()
-	}
+	// Of the generation by which the shards are still claimed. Were it asked
+	// for when the offsets are committed, then a shard could have left
+	// meanwhile, and gone to another member of that later generation.
+	u.who = u.o.membership()
 	for _, m := range moves {
 		switch at, ok := u.o.at[m.Shard]; {
 		case !ok:
 			return &driver.Error{Shard: m.Shard, Kind: driver.ErrFenced, Err: fmt.Errorf("%q has not claimed it", u.o.name)}
-		case at != m.From:
-			return &driver.Error{Shard: m.Shard, Kind: driver.ErrUnknown, Err: fmt.Errorf("%q stands at %v there and not at %v", u.o.name, at, m.From)}
+		case at.member != u.who.id:
+			// A member that the group had given up, and that learns it when it
+			// joins, joins under another id and believes that its shards are its
+			// own still; meanwhile another may have had them, or has them.
+			return &driver.Error{Shard: m.Shard, Kind: driver.ErrFenced, Err: errors.New("the group had given this member up, and its shard may have gone to another")}
+		case at.next != m.From:
+			return &driver.Error{Shard: m.Shard, Kind: driver.ErrUnknown, Err: fmt.Errorf("%q stands at %v there and not at %v", u.o.name, at.next, m.From)}
 		}
 	}
 	return nil
