@@ -132,6 +132,8 @@ var adminBads = []bad{
 	{"streamer acl grant alice read, --stream x", "", 2, `"read,": an operation is empty`, "acl grant alice read,describe"},
 	{"streamer acl grant alice ,read --stream x", "", 2, `",read": an operation is empty`, "acl grant alice read,describe"},
 	{"streamer acl revoke alice ,, --stream x", "", 2, `",,": an operation is empty`, "acl revoke alice read,describe"},
+	{"streamer cluster reassign a/0=1 a/0=2 --yes", "", 2, `"a/0" is named twice`, "once"},
+	{"streamer cluster elect a/0 a/0", "", 2, `"a/0" is named twice`, "once"},
 	{"streamer user create alice", "", 2, "a new user needs a password", "--no-password"},
 	{"streamer user create alice --no-password --password-file x", "", 2, "[password-file no-password]", ""},
 	{"streamer user set alice", "", 2, "say what to change", "--password-file"},

@@ -144,6 +144,9 @@ func newElect(f *factory.Factory) *cobra.Command {
 		Use:   "elect [STREAM/SHARD...]",
 		Short: "Make preferred replicas leaders again",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := factory.Once("shard", args); err != nil {
+				return err
+			}
 			ch := admin.ElectLeaders{Unclean: unclean}
 			for _, a := range args {
 				sh, err := parseShard(a)
@@ -209,6 +212,9 @@ command ends when that has begun; --status lists what is under way.`,
 }
 
 func parseReassign(args []string, cancel bool) (ch admin.Reassign, err error) {
+	if err := factory.OnceEach("shard", args); err != nil {
+		return ch, err
+	}
 	for _, a := range args {
 		text, nodes, has := strings.Cut(a, "=")
 		r := admin.Reassignment{}
