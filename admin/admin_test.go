@@ -13,6 +13,7 @@ import (
 	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/admin"
 	"github.com/seastreamer/seastreamer/backend/memory"
+	"github.com/seastreamer/seastreamer/driver"
 )
 
 func open(t *testing.T) (*ss.Streamer, *admin.Client) {
@@ -191,6 +192,38 @@ func TestLag(t *testing.T) {
 	for g := range c.Groups(t.Context()) {
 		if g.Name != "g" {
 			t.Errorf("looking has made group %q", g.Name)
+		}
+	}
+}
+
+// A byNumber driver counts sequence numbers, as Kafka's does.
+type byNumber struct {
+	driver.Driver
+	driver.StreamAdmin
+	driver.GroupAdmin
+}
+
+func (byNumber) Count(_ context.Context, r []driver.Range) ([]driver.Count, error) {
+	n := make([]driver.Count, len(r))
+	for i, r := range r {
+		n[i].N = int64(r.To.Lo - r.From.Lo)
+	}
+	return n, nil
+}
+
+// A group is not behind on what has been removed before it came to it.
+func TestLagBehindATrim(t *testing.T) {
+	inner := memory.NewStore().Driver(memory.Options{})
+	s := ss.New(byNumber{inner, inner.(driver.StreamAdmin), inner.(driver.GroupAdmin)}, ss.Options{})
+	defer s.Close(context.Background())
+	c := admin.New(s)
+	send(t, s, "news", 0, 10, time.Now())
+	apply(t, c, admin.SeekGroup{Group: "g", Streams: []string{"news"}, To: new(ss.From(ss.SeqOf(2)))})
+	for _, step := range []struct{ trim, behind uint64 }{{0, 8}, {5, 5}, {10, 0}} {
+		apply(t, c, admin.Trim{Stream: "news", Before: ss.From(ss.SeqOf(step.trim))})
+		lags, err := c.Lag(t.Context(), "g")
+		if err != nil || lags[0].Messages().N != int64(step.behind) || lags[0].Shards[0].Next != ss.SeqOf(2) {
+			t.Errorf("trimmed to %d: %+v, %v, want %d behind", step.trim, lags, err, step.behind)
 		}
 	}
 }

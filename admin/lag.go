@@ -25,7 +25,7 @@ type ShardLag struct {
 	Next     ss.Seq // where the group stands
 	End      ss.Seq // the stable end
 	Member   string
-	Messages Count // from Next up to the end; N below zero is not known
+	Messages Count // from Next up to the end, as far as they are still there; N below zero is not known
 	// Age is how long ago the first message at or behind Next was sent, by its
 	// timestamp; zero where there is none. What is Pending has no part in it.
 	Age     time.Duration
@@ -111,8 +111,7 @@ func (c *Client) LagOf(ctx context.Context, groups []GroupInfo) ([]Lag, error) {
 		return nil, err
 	}
 	lags := make([]Lag, len(groups))
-	var open []*ShardLag   // those that are not at the end
-	var counts []*ShardLag // those that have to be counted
+	var open []*ShardLag // those that are not at the end
 	for i, g := range groups {
 		lags[i] = Lag{Group: g.Name, State: g.State, Err: g.Err}
 		lags[i].Shards = make([]ShardLag, 0, len(g.Positions))
@@ -134,12 +133,9 @@ func (c *Client) LagOf(ctx context.Context, groups []GroupInfo) ([]Lag, error) {
 				continue
 			}
 			open = append(open, s)
-			if s.Messages.N < 0 {
-				counts = append(counts, s)
-			}
 		}
 	}
-	if err := fill(ctx, d, open, counts); err != nil {
+	if err := fill(ctx, d, open, bounds); err != nil {
 		return lags, err
 	}
 	var failed []Failure
@@ -179,11 +175,21 @@ func (c *Client) bounds(ctx context.Context, d driver.StreamAdmin, groups []Grou
 	return bounds, missing, nil
 }
 
-// fill looks up ages and counts.
-func fill(ctx context.Context, d driver.StreamAdmin, open, counts []*ShardLag) error {
+// fill looks up ages, and counts where the backend did not say how many there are.
+func fill(ctx context.Context, d driver.StreamAdmin, open []*ShardLag, bounds map[ss.Shard]ShardInfo) error {
 	at := make([]ss.Position, len(open))
+	var counts []*ShardLag
+	var ranges []Range
 	for i, s := range open {
 		at[i] = ss.Position{Shard: s.Shard, Next: s.Next}
+		if s.Messages.N >= 0 {
+			continue
+		}
+		r := Range{Shard: s.Shard, From: s.Next, To: s.End}
+		if first := bounds[s.Shard].Bound.First; r.From.Less(first) { // what was removed can not be done any more
+			r.From = first
+		}
+		counts, ranges = append(counts, s), append(ranges, r)
 	}
 	times, err := d.Times(ctx, at)
 	if err != nil {
@@ -194,10 +200,6 @@ func fill(ctx context.Context, d driver.StreamAdmin, open, counts []*ShardLag) e
 		if !times[i].IsZero() {
 			s.Age = max(0, now.Sub(times[i]))
 		}
-	}
-	ranges := make([]Range, len(counts))
-	for i, s := range counts {
-		ranges[i] = Range{Shard: s.Shard, From: s.Next, To: s.End}
 	}
 	n, err := d.Count(ctx, ranges)
 	if err != nil {
