@@ -2,6 +2,7 @@ package lag
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -47,8 +48,8 @@ func show(ios *iostreams.Streams, o options, groups []group) error {
 		return listing.Write(ios, o.Options, nil, listing.Each(groups), func(g group) any { return document(g, o.each) })
 	}
 	all := rows(groups, o.each)
-	if len(all) == 0 && len(groups) > 0 && !o.watch { // nothing but errors
-		return nil
+	if known := slices.ContainsFunc(groups, func(g group) bool { return g.Err == nil }); !known && len(all) == 0 && len(groups) > 0 && !o.watch {
+		return nil // nothing but errors
 	}
 	return listing.Write(ios, o.Options, columns(o), listing.Each(all), nil)
 }
