@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -155,7 +156,7 @@ func ParseDuration(s string) (time.Duration, error) {
 			continue
 		}
 		f, err := strconv.ParseFloat(n, 64)
-		if err != nil || !(f >= 0 && f < 1e5) {
+		if err != nil || !(f >= 0 && f*float64(u.d) < float64(math.MaxInt64-total)) { // 292 years
 			return 0, fmt.Errorf("%q is not a duration: use 500ms, 90s, 2h, 7d or 1w", s)
 		}
 		total += time.Duration(f * float64(u.d))
@@ -165,7 +166,7 @@ func ParseDuration(s string) (time.Duration, error) {
 		return total, nil
 	}
 	d, err := time.ParseDuration(rest)
-	if err != nil || d < 0 {
+	if err != nil || d < 0 || d > math.MaxInt64-total {
 		return 0, fmt.Errorf("%q is not a duration: use 500ms, 90s, 2h, 7d or 1w", s)
 	}
 	return total + d, nil

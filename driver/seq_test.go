@@ -55,7 +55,7 @@ func TestParseDurationAndSize(t *testing.T) {
 			t.Errorf("ParseDuration(%q) = %v, %v, want %v", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"", "d", "-1h", "7", "1x", "NaNd"} {
+	for _, in := range []string{"", "d", "-1h", "7", "1x", "NaNd", "20000w", "15250w20000d", "100000d2562047h"} {
 		if got, err := ParseDuration(in); err == nil {
 			t.Errorf("ParseDuration(%q) = %v, want an error", in, got)
 		}
