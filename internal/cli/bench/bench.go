@@ -51,7 +51,7 @@ type options struct {
 func (o *options) flags(fs *pflag.FlagSet, n int64) {
 	factory.AddBrokerFlags(fs, &o.target)
 	fs.Int64VarP(&o.n, "count", "n", n, "end after `N` messages")
-	fs.DurationVar(&o.time, "time", 0, "end after `DURATION`, whatever the count")
+	fs.Var(factory.Duration(&o.time), "time", "end after `DURATION`, whatever the count")
 	fs.IntVar(&o.size, "size", 256, "bytes of each message")
 	fs.Float64Var(&o.rate, "rate", o.rate, "messages per second, evenly; 0 is as many as there can be")
 	fs.IntVar(&o.shards, "shards", 1, "shards of the stream of its own")
@@ -72,14 +72,14 @@ func (o *options) check(args []string) error {
 		return exit.Usagef("", "--count %d: at least one message is needed", o.n)
 	case o.size < 8 || o.size > 16<<20:
 		return exit.Usagef("", "--size %d: 8 bytes to 16MiB are allowed", o.size)
-	case o.rate < 0:
-		return exit.Usagef("", "--rate %v is negative", o.rate)
+	case !(o.rate >= 0): // which NaN is not either
+		return exit.Usagef("", "--rate %v is no rate", o.rate)
 	case o.shards < 1:
 		return exit.Usagef("", "--shards %d: at least one is needed", o.shards)
 	case o.producers < 1:
 		return exit.Usagef("", "--producers %d: at least one is needed", o.producers)
-	case o.time < 0:
-		return exit.Usagef("", "--time %v is negative", o.time)
+	case o.stream != "" && o.shards != 1:
+		return exit.Usagef("stream create "+o.stream+fmt.Sprintf(" --shards %d makes one that has them", o.shards), "--shards is for a stream of its own, and %s is named", o.stream)
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ With --follow it waits for more, until --count or --time. Nothing is committed.`
 	fs := cmd.Flags()
 	factory.AddBrokerFlags(fs, &o.target)
 	fs.Int64VarP(&o.n, "count", "n", 0, "end after `N` messages")
-	fs.DurationVar(&o.time, "time", 0, "end after `DURATION`")
+	fs.Var(factory.Duration(&o.time), "time", "end after `DURATION`")
 	fs.BoolVar(&follow, "follow", false, "go on at the end")
 	o.delivery, o.output = "at-least", "text"
 	fs.VarP(factory.OneOf(&o.output, "text", "json"), "output", "o", "`text|json`: the result in words, or as one object of JSON")

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	ss "github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
 	"github.com/seastreamer/seastreamer/internal/iostreams"
 )
@@ -94,6 +95,25 @@ func (o oneOf) Set(s string) error {
 	}
 	*o.to = s
 	return nil
+}
+
+// duration is a flag that takes days and weeks too.
+type duration struct{ to *time.Duration }
+
+// Duration is a flag value that is a length of time, such as 90s or 7d.
+func Duration(to *time.Duration) pflag.Value { return duration{to} }
+
+func (d duration) Type() string { return "duration" }
+func (d duration) String() string {
+	if *d.to == 0 {
+		return "0" // which help does not print as a default
+	}
+	return d.to.String()
+}
+
+func (d duration) Set(s string) (err error) {
+	*d.to, err = driver.ParseDuration(s)
+	return err
 }
 
 // Open opens the broker of a URL and tells its temporary troubles and what is

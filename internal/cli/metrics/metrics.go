@@ -43,7 +43,7 @@ seastreamer_up is 0 then.`,
 			if err := cmp.Or(factory.CheckGlob(o.Streams), factory.CheckGlob(o.Groups)); err != nil {
 				return err
 			}
-			if o.Timeout <= 0 {
+			if o.Timeout == 0 {
 				return exit.Usagef("use 9s", "--scrape-timeout %v is no time", o.Timeout)
 			}
 			return b.With(cmd.Context(), func(u ss.URL, c *admin.Client) error { return serve(cmd.Context(), f, c, listen, o) })
@@ -54,7 +54,8 @@ seastreamer_up is 0 then.`,
 	fs.StringVar(&listen, "listen", listen, "serve at `ADDRESS`, such as :9464 for every network")
 	fs.StringVar(&o.Streams, "streams", "", "only streams whose name matches `GLOB`")
 	fs.StringVar(&o.Groups, "groups", "", "only groups whose name matches `GLOB`")
-	fs.DurationVar(&o.Timeout, "scrape-timeout", 9*time.Second, "how long one look at the broker may take: less than what Prometheus waits, which is 10s by default")
+	o.Timeout = 9 * time.Second
+	fs.Var(factory.Duration(&o.Timeout), "scrape-timeout", "how long one look at the broker may take: less than what Prometheus waits, which is 10s by default")
 	return cmd
 }
 
