@@ -21,6 +21,12 @@ import (
 // the end of its transaction, franz-go waits for: its consumer asks for stable
 // offsets of the shards that it gets, before it says that it has them.
 //
+// A generation is not enough: a member that joins is one of the new generation
+// before it has learned which shards are its own no longer. That is safe as long
+// as it is the same member, from which the group takes nothing that it has not
+// given up. Under another id it is not, so a unit moves only shards that were
+// claimed under the id that commits: see unit.check.
+//
 // A claim never goes by them. Where a group has no members they expire one by
 // one, a week after their last commit, and a shard may be quiet for longer; and
 // a name may have had another group since.
