@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -28,7 +27,7 @@ func (c *client) users(ctx context.Context) ([]aclUser, *topology, error) {
 	}
 	var mu sync.Mutex
 	known := map[string][]aclUser{}
-	err = onEach(top.data(), func(s *server) error {
+	err = onEach(top.data(), "users are not known", func(s *server) error {
 		answers, err := c.acl(ctx, s, nil, []string{"ACL", "LIST"})
 		if err != nil {
 			return err
@@ -51,11 +50,10 @@ func (c *client) users(ctx context.Context) ([]aclUser, *topology, error) {
 	for _, name := range slices.Sorted(maps.Keys(known)) {
 		all = append(all, known[name]...)
 	}
-	if err != nil && len(all) > 0 {
-		err = &driver.Error{Kind: kindOf(err), Err: fmt.Errorf("not all nodes could be asked: %w", err)}
-	}
 	return all, top, err
 }
+
+const notDone = "not done"
 
 // known are the users before they are changed. A node that could not be asked
 // cannot be changed either, and the change says so.
@@ -153,7 +151,7 @@ func (c *client) SetUser(ctx context.Context, u driver.UserSpec) error {
 			secrets = append(secrets, w[1:])
 		}
 	}
-	return onEach(top.data(), func(s *server) error {
+	return onEach(top.data(), notDone, func(s *server) error {
 		_, err := c.acl(ctx, s, secrets, words)
 		return err
 	})
@@ -169,7 +167,7 @@ func (c *client) DeleteUser(ctx context.Context, name string) error {
 	if !slices.ContainsFunc(all, func(u aclUser) bool { return u.name == name }) {
 		return c.noUser(name)
 	}
-	return onEach(top.data(), func(s *server) error {
+	return onEach(top.data(), notDone, func(s *server) error {
 		_, err := c.acl(ctx, s, nil, []string{"ACL", "DELUSER", name})
 		return err
 	})

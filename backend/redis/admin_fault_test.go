@@ -78,11 +78,16 @@ func TestAdministrationOfAClusterWithHoles(t *testing.T) {
 		}
 	}
 	users, err := c.Users(t.Context())
-	if len(users) != 2 || !errors.Is(err, driver.ErrUnavailable) || !strings.Contains(err.Error(), "not all nodes could be asked: 2 of 6 nodes: ") {
+	if len(users) != 2 || !errors.Is(err, driver.ErrUnavailable) || !strings.Contains(err.Error(), "users are not known on 2 of 6 nodes: ") {
 		t.Errorf("users: got %+v, %v; want default and redistest, and an error about two nodes", users, err)
 	}
 	if rules, err := c.Rules(t.Context()); len(rules) == 0 || !errors.Is(err, driver.ErrUnavailable) {
 		t.Errorf("rules: got %+v, %v; want those of default, and an error", rules, err)
+	}
+	err = c.SetUser(t.Context(), driver.UserSpec{Name: "ann", Password: "x"})
+	var some *driver.PartialError
+	if !errors.Is(err, driver.ErrUnavailable) || !errors.As(err, &some) || len(some.Errs) != 6 || !strings.Contains(err.Error(), "not done on 2 of 6 nodes: ") {
+		t.Errorf("a user: got %v, want an error about two nodes of six", err)
 	}
 	v := "5"
 	p, err := administration(c).Apply(t.Context(), admin.SetNodeConfig{Set: map[string]*string{"maxmemory-samples": &v}})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -242,15 +243,15 @@ func veiled(err error, secrets []string) error {
 }
 
 // onEach has something done on each server, a few at a time, and returns what
-// failed as one error.
-func onEach(to []*server, f func(*server) error) error {
+// failed as one error: "not done", on how many and why.
+func onEach(to []*server, not string, f func(*server) error) error {
 	errs := make([]error, len(to))
 	atOnce(len(to), func(i int) { errs[i] = f(to[i]) })
 	failed := slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
-	if len(failed) < 2 || len(failed) == len(to) && allSame(failed) {
+	if len(failed) == 0 || len(failed) == len(to) && allSame(failed) {
 		return errors.Join(failed[:min(1, len(failed))]...)
 	}
-	return &driver.Error{Kind: kindOf(failed[0]), Err: &several{failed, len(to)}}
+	return &driver.Error{Kind: kindOf(failed[0]), Err: &several{not, failed, driver.PartialError{Errs: errs}}}
 }
 
 func kindOf(err error) error {
@@ -272,19 +273,20 @@ func allSame(errs []error) bool {
 
 // several are the errors of some of a number of servers, in one line.
 type several struct {
-	errs []error
-	of   int
+	not    string
+	failed []error
+	all    driver.PartialError // a thing is a server here
 }
 
 func (s *several) Error() string {
-	texts := make([]string, len(s.errs))
-	for i, err := range s.errs {
+	texts := make([]string, len(s.failed))
+	for i, err := range s.failed {
 		texts[i] = err.Error()
 	}
-	return strconv.Itoa(len(s.errs)) + " of " + strconv.Itoa(s.of) + " nodes: " + strings.Join(texts, "; ")
+	return fmt.Sprintf("%s on %d of %d nodes: %s", s.not, len(s.failed), len(s.all.Errs), strings.Join(texts, "; "))
 }
 
-func (s *several) Unwrap() []error { return s.errs }
+func (s *several) Unwrap() error { return &s.all }
 
 // LogDirs are the memory of each node, which is where Redis has its data, and
 // the folder of its files where it writes any. The size of the memory is

@@ -322,7 +322,7 @@ func (c *client) setACL(ctx context.Context, top *topology, user string, words [
 			secrets = append(secrets, w[1:])
 		}
 	}
-	return onEach(top.data(), func(s *server) error {
+	return onEach(top.data(), notDone, func(s *server) error {
 		_, err := c.acl(ctx, s, secrets, append([]string{"ACL", "SETUSER", user}, words...))
 		return err
 	})

@@ -14,11 +14,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
 	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/admin"
+	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/internal/pipe"
 )
 
@@ -97,8 +99,10 @@ func From(err error) *Error {
 		return fromPipe(p)
 	}
 	e = &Error{Code: Partial, Err: err}
+	// The others worked: that is a partial result, whatever kind these are.
 	var some *admin.PartialError
-	ofMany := errors.As(err, &some) && len(some.Failures)+some.NotTried < some.Total // the others worked: that is a partial result, whatever kind these are
+	var things *driver.PartialError
+	ofMany := errors.As(err, &some) && len(some.Failures)+some.NotTried < some.Total || errors.As(err, &things) && slices.Contains(things.Errs, nil)
 	for _, k := range kinds {
 		if !ofMany && errors.Is(err, k.kind) {
 			e.Code, e.Hint = k.code, k.hint

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	ss "github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/admin"
+	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/internal/pipe"
 )
 
@@ -35,6 +37,10 @@ func TestFrom(t *testing.T) {
 		{&pipe.PathError{Kind: pipe.Locked}, Conflict},
 		{&pipe.PathError{Kind: pipe.Unsupported}, Usage},
 		{&pipe.PathError{Kind: pipe.NotFound}, NotFound},
+		{&admin.PartialError{Total: 3, Failures: []admin.Failure{{Err: ss.ErrDenied}}, NotTried: 1}, Partial},
+		{&admin.PartialError{Total: 2, Failures: []admin.Failure{{Err: ss.ErrDenied}}, NotTried: 1}, Denied},
+		{&ss.Error{Kind: ss.ErrUnavailable, Err: &driver.PartialError{Errs: []error{nil, ss.ErrUnavailable}}}, Partial},
+		{&ss.Error{Kind: ss.ErrUnavailable, Err: &driver.PartialError{Errs: []error{ss.ErrUnavailable, ss.ErrUnavailable}}}, Connect},
 	} {
 		e := From(c.err)
 		if (e == nil) != (c.err == nil) || e != nil && e.Code != c.code {
