@@ -149,10 +149,18 @@ func (e *PartialError) Unwrap() []error {
 	return errs
 }
 
-// partial is nil where nothing failed.
-func partial(total int, failures []Failure) error {
-	if len(failures) == 0 {
+// Add counts one more thing, and why it failed where err is not nil.
+func (e *PartialError) Add(item string, err error) {
+	e.Total++
+	if err != nil {
+		e.Failures = append(e.Failures, Failure{item, err})
+	}
+}
+
+// Failed is e, or nil where nothing failed.
+func (e *PartialError) Failed() error {
+	if len(e.Failures) == 0 {
 		return nil
 	}
-	return &PartialError{Total: total, Failures: failures}
+	return e
 }

@@ -138,13 +138,11 @@ func (c *Client) LagOf(ctx context.Context, groups []GroupInfo) ([]Lag, error) {
 	if err := fill(ctx, d, open, bounds); err != nil {
 		return lags, err
 	}
-	var failed []Failure
+	var tally PartialError
 	for _, l := range lags {
-		if l.Err != nil {
-			failed = append(failed, Failure{l.Group, l.Err})
-		}
+		tally.Add(l.Group, l.Err)
 	}
-	return lags, partial(len(lags), failed)
+	return lags, tally.Failed()
 }
 
 // bounds are all shards of all streams of the groups, with their bounds. Streams that are

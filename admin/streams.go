@@ -110,13 +110,11 @@ func (c *Client) Describe(ctx context.Context, d Detail, names ...string) ([]Str
 	if err != nil {
 		return infos, err
 	}
-	var failed []Failure
+	var tally PartialError
 	for _, in := range infos {
-		if in.Err != nil {
-			failed = append(failed, Failure{in.Name, in.Err})
-		}
+		tally.Add(in.Name, in.Err)
 	}
-	return infos, partial(len(infos), failed)
+	return infos, tally.Failed()
 }
 
 // stream describes one stream.

@@ -171,35 +171,23 @@ func isPartial(err error) bool {
 	return errors.As(err, &some)
 }
 
-// failures are what could not be described of many things. What is deleted while
-// it is looked at is none.
-type failures struct {
-	total  int
-	failed []admin.Failure
-}
-
-func (f *failures) add(item string, err error) {
-	f.total++
-	if err != nil && !errors.Is(err, ss.ErrNotFound) {
-		f.failed = append(f.failed, admin.Failure{Item: item, Err: err})
-	}
-}
-
-func (f *failures) err() error {
-	if len(f.failed) == 0 {
+// unlessGone is err where it is not that the thing was deleted while it was looked
+// at.
+func unlessGone(err error) error {
+	if errors.Is(err, ss.ErrNotFound) {
 		return nil
 	}
-	return &admin.PartialError{Total: f.total, Failures: f.failed}
+	return err
 }
 
 func (c *Collector) streams(ctx context.Context) error {
 	filter := admin.StreamFilter{Match: c.o.Streams, Detail: admin.DetailBounds | admin.DetailTimes | admin.DetailBytes}
-	var tally failures
+	var tally admin.PartialError
 	for in, err := range c.c.Streams(ctx, filter) {
 		if err != nil {
 			return err
 		}
-		if tally.add(in.Name, in.Err); in.Err != nil && len(in.Shards) == 0 {
+		if tally.Add(in.Name, unlessGone(in.Err)); in.Err != nil && len(in.Shards) == 0 {
 			continue
 		}
 		c.gauge(descShards, float64(len(in.Shards)), in.Name)
@@ -219,14 +207,14 @@ func (c *Collector) streams(ctx context.Context) error {
 			}
 		}
 	}
-	return tally.err()
+	return tally.Failed()
 }
 
 // groupsAtOnce is for how many groups lag is computed at once.
 const groupsAtOnce = 500
 
 func (c *Collector) groups(ctx context.Context) error {
-	var tally failures
+	var tally admin.PartialError
 	var some []admin.GroupInfo
 	flush := func() error {
 		lags, err := c.c.LagOf(ctx, some)
@@ -234,7 +222,7 @@ func (c *Collector) groups(ctx context.Context) error {
 			return err
 		}
 		for _, l := range lags {
-			tally.add(l.Group, l.Err)
+			tally.Add(l.Group, unlessGone(l.Err))
 			for _, s := range l.Shards {
 				labels := []string{l.Group, s.Stream, strconv.Itoa(int(s.Index))}
 				if s.Messages.N >= 0 {
@@ -252,7 +240,7 @@ func (c *Collector) groups(ctx context.Context) error {
 			return err
 		}
 		if g.Err != nil {
-			tally.add(g.Name, g.Err)
+			tally.Add(g.Name, unlessGone(g.Err))
 			continue
 		}
 		c.gauge(descMembers, float64(len(g.Members)), g.Name)
@@ -268,7 +256,7 @@ func (c *Collector) groups(ctx context.Context) error {
 			return err
 		}
 	}
-	return tally.err()
+	return tally.Failed()
 }
 
 func (c *Collector) cluster(ctx context.Context) error {

@@ -25,20 +25,11 @@ type state struct {
 
 // openState finds and locks the file, in $XDG_STATE_HOME/sea-streamer/copies.
 func openState(f *factory.Factory, p *pair, delivery string) (*state, error) {
-	dir := f.Getenv("XDG_STATE_HOME")
-	if !filepath.IsAbs(dir) { // the specification says to ignore others
-		home, err := os.UserHomeDir()
-		if err != nil || home == "" {
-			return nil, exit.Usagef("set HOME or XDG_STATE_HOME", "there is no home folder for the progress of a copy")
-		}
-		dir = filepath.Join(home, ".local", "state")
-	}
-	dir = filepath.Join(dir, "sea-streamer", "copies")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, stateError(dir, err)
+	dir, err := f.StateDir("copies")
+	if err != nil {
+		return nil, err
 	}
 	s := &state{path: filepath.Join(dir, p.name+"."+delivery), about: fmt.Sprintf("# %v to %v, %s\n", p.src, p.dst, delivery)}
-	var err error
 	if s.lock, err = os.OpenFile(s.path+".lock", os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, stateError(s.path, err)
 	}
@@ -57,7 +48,7 @@ func stateError(path string, err error) error {
 	if errors.As(err, &p) {
 		err = p.Err
 	}
-	return &exit.Error{Code: exit.From(err).Code, Item: path, Msg: "the progress of the copy, " + path, Err: err, Hint: "set XDG_STATE_HOME to a folder that can be written"}
+	return &exit.Error{Code: exit.From(err).Code, Item: path, Msg: "the progress of the copy, " + path, Err: err, Hint: factory.StateHint}
 }
 
 // close gives the file up.

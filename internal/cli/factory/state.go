@@ -7,6 +7,9 @@ import (
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
 )
 
+// StateHint is what to do where there cannot be state.
+const StateHint = "set XDG_STATE_HOME to a folder that can be written"
+
 // StateDir is the folder for what outlives a command, such as
 // ~/.local/state/sea-streamer/NAME. It is made where it is missing.
 func (f *Factory) StateDir(name string) (string, error) {
@@ -19,5 +22,8 @@ func (f *Factory) StateDir(name string) (string, error) {
 		dir = filepath.Join(home, ".local", "state")
 	}
 	dir = filepath.Join(dir, "sea-streamer", name)
-	return dir, os.MkdirAll(dir, 0o700)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", &exit.Error{Code: exit.From(err).Code, Item: dir, Err: err, Hint: StateHint}
+	}
+	return dir, nil
 }

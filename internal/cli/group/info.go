@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,19 +36,18 @@ where the shard ends, how far that is in messages and seconds, and who reads it.
 			if notPartial(err) != nil {
 				return end(err)
 			}
-			tally, found := failures{}, []row{}
-			for _, g := range infos {
-				if tally.add(g.Name, g.Err); g.Err == nil || len(g.Positions)+len(g.Members) > 0 {
-					found = append(found, row{GroupInfo: g})
-				}
+			all := make([]row, len(infos))
+			for i, g := range infos {
+				all[i].GroupInfo = g
 			}
-			if err := addLags(cmd, c, found, &tally); err != nil {
+			if err := addLags(cmd, c, all); err != nil {
 				return end(err)
 			}
+			found := slices.DeleteFunc(slices.Clone(all), func(r row) bool { return r.Err != nil && len(r.Positions)+len(r.Members) == 0 })
 			if err := show(f, o, found); err != nil {
 				return end(err)
 			}
-			return end(factory.Missing(tally.err()))
+			return end(factory.Missing(failed(all)))
 		},
 	}
 	t.flags(cmd.Flags(), "")

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -51,25 +52,13 @@ func ageText(d time.Duration) string {
 	return listing.Duration(d)
 }
 
-// failures are what went wrong with some of many groups.
-type failures struct {
-	total  int
-	failed []admin.Failure
-}
-
-func (f *failures) add(item string, err error) { f.total++; f.fail(item, err) }
-
-func (f *failures) fail(item string, err error) {
-	if err != nil {
-		f.failed = append(f.failed, admin.Failure{Item: item, Err: err})
+// failed is what went wrong with some of many groups; nil where nothing did.
+func failed(all []row) error {
+	var tally admin.PartialError
+	for _, r := range all {
+		tally.Add(r.Name, cmp.Or(r.Err, r.lag.Err))
 	}
-}
-
-func (f *failures) err() error {
-	if len(f.failed) == 0 {
-		return nil
-	}
-	return &admin.PartialError{Total: f.total, Failures: f.failed}
+	return tally.Failed()
 }
 
 // notPartial is err where it is not about some of many.

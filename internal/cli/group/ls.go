@@ -41,22 +41,21 @@ they know. -l adds how far they are behind, which takes longer.`,
 			if err != nil {
 				return err
 			}
-			all, tally := []row{}, failures{}
+			all := []row{}
 			for g, err := range c.GroupsMatching(cmd.Context(), glob, u.Streams...) {
 				if err != nil {
 					return end(err)
 				}
-				tally.add(g.Name, g.Err)
 				all = append(all, row{GroupInfo: g})
 			}
 			if long {
-				if err := addLags(cmd, c, all, &tally); err != nil {
+				if err := addLags(cmd, c, all); err != nil {
 					return end(err)
 				}
 			}
 			slices.SortFunc(all, func(a, b row) int { return cmp.Compare(a.Name, b.Name) })
 			err = listing.Write(f.IO, o, lsColumns(long), listing.Each(all), func(r row) any { return r.document(long) })
-			return end(cmp.Or(err, tally.err()))
+			return end(cmp.Or(err, failed(all)))
 		},
 	}
 	fs := cmd.Flags()
@@ -73,7 +72,7 @@ type row struct {
 }
 
 // addLags looks up how far all are behind, a thousand at a time.
-func addLags(cmd *cobra.Command, c *admin.Client, all []row, tally *failures) error {
+func addLags(cmd *cobra.Command, c *admin.Client, all []row) error {
 	for some := range slices.Chunk(all, 1000) {
 		infos := make([]admin.GroupInfo, len(some))
 		for i, r := range some {
@@ -84,9 +83,7 @@ func addLags(cmd *cobra.Command, c *admin.Client, all []row, tally *failures) er
 			return err
 		}
 		for i, l := range lags {
-			if some[i].lag = l; some[i].Err == nil {
-				tally.fail(l.Group, l.Err)
-			}
+			some[i].lag = l
 		}
 		if e := notPartial(err); e != nil {
 			return e

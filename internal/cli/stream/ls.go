@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"slices"
@@ -108,14 +109,10 @@ func list(ctx context.Context, t *target, o listing.Options, filter admin.Stream
 	if err != nil {
 		return err
 	}
-	var failed []admin.Failure
-	total := 0
+	var tally admin.PartialError
 	rows := func(yield func(admin.StreamInfo, error) bool) {
 		for in, err := range c.Streams(ctx, filter) {
-			total++
-			if err == nil && in.Err != nil {
-				failed = append(failed, admin.Failure{Item: in.Name, Err: in.Err})
-			}
+			tally.Add(in.Name, in.Err)
 			if err == nil && keep != nil && !keep(in) {
 				continue
 			}
@@ -125,10 +122,7 @@ func list(ctx context.Context, t *target, o listing.Options, filter admin.Stream
 		}
 	}
 	err = listing.Write(t.f.IO, o, columns(filter.Detail), byName(rows), func(in admin.StreamInfo) any { return document(in, filter.Detail) })
-	if err == nil && len(failed) > 0 {
-		err = &admin.PartialError{Total: total, Failures: failed}
-	}
-	return end(err)
+	return end(cmp.Or(err, tally.Failed()))
 }
 
 // byName sorts as many as can be held.
