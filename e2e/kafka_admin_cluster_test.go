@@ -188,6 +188,13 @@ func (a *administration) nodeSettings() {
 			t.Errorf("setting %+v, want %+v", got, want)
 		}
 	}
+	a.until("the node that is asked knows what all have in common", func() bool {
+		es, err := a.NodeConfig(t.Context(), "")
+		if err != nil || slices.ContainsFunc(es, func(e driver.ConfigEntry) bool { return e.Source != "cluster" }) {
+			t.Fatalf("what all nodes have in common is %+v, %v", es, err)
+		}
+		return slices.Contains(es, driver.ConfigEntry{Name: "log.retention.bytes", Value: "123456789", Source: "cluster"})
+	})
 	wants(t, "a setting that is read only", a.SetNodeConfig(t.Context(), "2", map[string]*string{"node.id": new("7")}), driver.ErrInvalid)
 	wants(t, "a setting of nobody", a.SetNodeConfig(t.Context(), "77", map[string]*string{"log.cleaner.threads": new("2")}), driver.ErrNotFound)
 	if err := a.SetNodeConfig(t.Context(), "2", map[string]*string{"log.cleaner.threads": nil}); err != nil {
