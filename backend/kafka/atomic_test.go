@@ -325,3 +325,28 @@ func TestNobodyDoesNotCommit(t *testing.T) {
 		t.Errorf("commit: %v, want REBALANCE_IN_PROGRESS", err)
 	}
 }
+
+// TestClaimAfterATransactionThatTookTooLong: the broker does not know the
+// session any more in which an earlier Claim had begun. That is no reason to end
+// the job.
+func TestClaimAfterATransactionThatTookTooLong(t *testing.T) {
+	k := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "out"))
+	c := open(t, url(k.ListenAddrs(), ""), Options{})
+	k.ControlKey(int16(kmsg.InitProducerID), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		resp := r.ResponseKind().(*kmsg.InitProducerIDResponse)
+		resp.ErrorCode = kerr.InvalidProducerEpoch.Code
+		return resp, nil, true
+	})
+	o, err := c.Owner(within(t), driver.OwnerConfig{Name: "job"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = o.Claim(within(t), []driver.Position{{Shard: somewhere}})
+	if !errors.Is(err, driver.ErrUnavailable) {
+		t.Errorf("Claim: %v, want ErrUnavailable", err)
+	}
+	_ = o.Close(within(t))
+	if _, at := claimed(t, c, "job"); at != 0 {
+		t.Errorf("the next one begins at %d, want 0", at)
+	}
+}

@@ -100,7 +100,9 @@ func (t *transactional) claim(ctx context.Context) error {
 		return nil
 	}
 	kind, text := t.c.describe(err, "")
-	if errors.Is(err, kerr.ConcurrentTransactions) {
+	// The session of an earlier attempt may have ended, as when a transaction of
+	// it took too long: then another one is opened.
+	if errors.Is(err, kerr.ConcurrentTransactions) || isFence(err) || errors.Is(err, kerr.InvalidTxnState) || errors.Is(err, kerr.InvalidProducerIDMapping) {
 		kind = driver.ErrUnavailable
 	}
 	return &driver.Error{Op: "claim the transactional id " + t.id, Kind: kind, Err: text}
