@@ -69,11 +69,23 @@ func Run(ctx context.Context, f *factory.Factory, c *admin.Client, broker ss.URL
 	if e != nil && len(p.Undos()) > 0 {
 		f.IO.Warn("this cannot be undone: %v", e)
 	}
-	err = p.Apply(ctx)
+	err = apply(ctx, f, p)
 	if err != nil && len(kept) > 0 {
 		drop(ctx, c, j, kept)
 	}
 	return report(f, p, o, err)
+}
+
+// apply does what a plan says. A signal ends it in the middle of many things, and
+// what was done is still reported; the second one ends the process.
+func apply(parent context.Context, f *factory.Factory, p *admin.Plan) error {
+	ctx, sig, end := f.HandleSignals(parent)
+	defer end()
+	err := p.Apply(ctx)
+	if err != nil && ctx.Err() != nil && parent.Err() == nil {
+		return &exit.Error{Code: sig.Code(), Msg: "interrupted", Err: err}
+	}
+	return err
 }
 
 // whole is the error of a plan: where it is about some of several things, nothing

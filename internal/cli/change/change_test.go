@@ -47,6 +47,15 @@ type dying struct {
 	driver.GroupAdmin
 	before, after func() error
 	described     func() // is called when a group is described
+	deletes       func(done <-chan struct{})
+}
+
+func (d *dying) DeleteGroup(ctx context.Context, group string) error {
+	err := d.GroupAdmin.DeleteGroup(ctx, group)
+	if d.deletes != nil {
+		d.deletes(ctx.Done())
+	}
+	return err
 }
 
 func (d *dying) DescribeGroups(ctx context.Context, names []string) ([]driver.GroupInfo, error) {

@@ -108,7 +108,7 @@ func undo(ctx context.Context, f *factory.Factory, c *admin.Client, j *journal.J
 			if !covers(shown, p) {
 				return errMore
 			}
-			return p.Apply(ctx)
+			return apply(ctx, f, p)
 		})
 	}
 	if errors.Is(err, journal.ErrUndone) {
