@@ -44,8 +44,12 @@ func Undo(ctx context.Context, f *factory.Factory, c *admin.Client, broker ss.UR
 		}
 		return undo(ctx, f, c, j, e, left, o)
 	}
-	return &exit.Error{Code: exit.NotFound, Item: target, Msg: "nothing to undo: no change of " + target + " on " + broker.Broker().String() + " is on record",
+	none := &exit.Error{Code: exit.NotFound, Item: target, Msg: "nothing to undo: no change of " + target + " on " + broker.Broker().String() + " is on record",
 		Hint: "only what this user has done by this URL of the broker is"}
+	if len(all) > 0 {
+		none.Msg, none.Hint = "nothing to undo: what is on record of "+target+" is about streams that are gone", ""
+	}
+	return none
 }
 
 // present is a change without what it says about streams that are gone; nil where

@@ -158,7 +158,7 @@ func TestUndoOfWhatIsGone(t *testing.T) {
 	}
 	b.undoes()
 	b.at(-1)
-	if err := b.undo(Options{Yes: true}); code(err) != exit.NotFound || !strings.Contains(err.Error(), "nothing to undo") {
+	if err := b.undo(Options{Yes: true}); code(err) != exit.NotFound || !strings.Contains(err.Error(), "nothing to undo: what is on record of g is about streams that are gone") {
 		t.Errorf("with nothing but that: exit %d, %v", code(err), err)
 	}
 
