@@ -32,6 +32,25 @@ func TestSpark(t *testing.T) {
 	}
 }
 
+func TestHistory(t *testing.T) {
+	var h *History
+	if got := h.Spark(3); got != "   " {
+		t.Errorf("nothing is drawn as %q", got)
+	}
+	h = &History{}
+	for i := range 2 * Looks {
+		h.Add(float64(i))
+		if want := min(i+1, Looks); h.Len() != want {
+			t.Fatalf("%d values after %d, want %d", h.Len(), i+1, want)
+		}
+	}
+	h.Add(math.NaN())
+	h.Add(60)
+	if got := h.Spark(4); got != Spark([]float64{118, 119, math.NaN(), 60}, 4) {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestBar(t *testing.T) {
 	for _, test := range []struct {
 		part, whole float64

@@ -97,7 +97,7 @@ func run(ctx context.Context, f *factory.Factory, u ss.URL, names []string, o op
 	if err != nil {
 		return err
 	}
-	w := &watcher{c: c, names: names}
+	w := &watcher{c: c, names: names, each: o.each}
 	if o.watch {
 		return end(w.watch(ctx, f, o))
 	}

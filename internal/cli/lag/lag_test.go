@@ -9,6 +9,7 @@ import (
 
 	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/admin"
+	"github.com/seastreamer/seastreamer/internal/cli/chart"
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
 	"github.com/seastreamer/seastreamer/internal/cli/listing"
 	"github.com/seastreamer/seastreamer/internal/iostreams"
@@ -110,14 +111,36 @@ func TestWatcherForgets(t *testing.T) {
 	w := &watcher{}
 	w.add(start, []admin.Lag{lagOf("gone", 1, 0)})
 	var g []group
-	for i := range 3 * kept {
+	for i := range 300 {
 		g = w.add(start.Add(time.Duration(i)*time.Second), []admin.Lag{lagOf("a", int64(i), 0)})
 	}
-	if len(w.past) != 1 || len(g[0].past) != kept || cap(g[0].past) > 2*kept {
-		t.Errorf("%d groups, %d samples in room for %d: want 1, %d", len(w.past), len(g[0].past), cap(g[0].past), kept)
+	if len(w.past) != 1 || len(g[0].looks) > 5 || cap(g[0].looks) > 10 || g[0].behind.Len() != chart.Looks {
+		t.Errorf("%d groups, %d samples in room for %d, %d values", len(w.past), len(g[0].looks), cap(g[0].looks), g[0].behind.Len())
 	}
-	if v := g[0].recent(); v[kept-1] != 3*kept-1 || g[0].Produced != 1 {
-		t.Errorf("recent %v, produced %v", v[kept-1], g[0].Produced)
+	if over := g[0].Time.Sub(g[0].looks[0].Time); g[0].Produced != 1 || over < 20*time.Second || over > trendOver {
+		t.Errorf("%v produced per second over %v", g[0].Produced, over)
+	}
+}
+
+// What is drawn does not change while the next look is had.
+func TestPictureStays(t *testing.T) {
+	w := &watcher{each: true}
+	o := options{watch: true, each: true, interval: time.Second, max: -1, maxAge: -1, Options: listing.Options{Output: "auto"}}
+	draw := func(g []group) string {
+		lines, _ := picture(o, g, nil, 0, 200, 50)
+		return strings.Join(lines, "\n")
+	}
+	var was []group
+	want := ""
+	for i := range 100 {
+		g := w.add(start.Add(time.Duration(i)*time.Second), []admin.Lag{lagOf("a", int64(i*i), 0), lagOf("b", 5, 0)})
+		if i > 0 && draw(was) != want {
+			t.Fatalf("after %d looks:\n%s\nwant\n%s", i, draw(was), want)
+		}
+		was, want = g, draw(g)
+	}
+	if !strings.Contains(want, "▇█") {
+		t.Errorf("the shard is not drawn:\n%s", want)
 	}
 }
 

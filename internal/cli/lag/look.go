@@ -3,15 +3,15 @@ package lag
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
+	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/admin"
+	"github.com/seastreamer/seastreamer/internal/cli/chart"
 )
-
-// kept is how many samples of a group are kept: for what is drawn of them.
-const kept = 60
 
 // trendOver is how far back a trend looks: further than members take from one
 // commit to the next, near enough to be about now.
@@ -21,14 +21,22 @@ const trendOver = 30 * time.Second
 type group struct {
 	admin.LagSample
 	admin.Trend
-	past []admin.LagSample // the oldest first, the last one being now's
+	past
+}
+
+// A past is what is remembered of a group, or of one of its shards.
+type past struct {
+	looks  []admin.LagSample // a few for the trend, the oldest first, the last one being now's
+	behind *chart.History
+	shards map[ss.Shard]*chart.History // only where each is shown
 }
 
 // A watcher looks at groups again and again. One goroutine uses it.
 type watcher struct {
 	c     *admin.Client
 	names []string // none is all
-	past  map[string][]admin.LagSample
+	each  bool     // it is for each shard
+	past  map[string]past
 }
 
 // look samples the groups, by name, or in the order in which they were named.
@@ -65,28 +73,59 @@ func (w *watcher) describe(ctx context.Context) ([]admin.GroupInfo, error) {
 	return infos, nil
 }
 
-// add is the groups after one more look. Groups that have gone are forgotten.
+// add is the groups after one more look. Groups and shards that have gone are
+// forgotten.
 func (w *watcher) add(now time.Time, lags []admin.Lag) []group {
-	past := make(map[string][]admin.LagSample, len(lags))
+	was := w.past
+	w.past = make(map[string]past, len(lags))
 	groups := make([]group, len(lags))
 	for i, l := range lags {
-		s := admin.LagSample{Time: now, Lag: l}
-		all := append(w.past[l.Group], s)
-		if len(all) > kept {
-			all = slices.Clone(all[len(all)-kept:]) // a slice of it would keep all that were
-		}
-		past[l.Group] = all
-		groups[i] = group{LagSample: s, Trend: admin.TrendOf(window(all)...), past: all}
+		p := was[l.Group].add(admin.LagSample{Time: now, Lag: l}, w.each)
+		w.past[l.Group] = p
+		groups[i] = group{p.looks[len(p.looks)-1], admin.TrendOf(p.looks...), p}
 	}
-	w.past = past
 	return groups
 }
 
-// window are the samples that a trend is about: those of trendOver, and the one
-// before the last where looks are further apart.
-func window(past []admin.LagSample) []admin.LagSample {
-	for len(past) > 2 && past[len(past)-1].Time.Sub(past[0].Time) > trendOver {
-		past = past[1:]
+// add is the past with one more look. What it was is not touched: it may be drawn
+// meanwhile.
+func (p past) add(s admin.LagSample, each bool) past {
+	p.looks = thin(p.looks, s)
+	n := float64(s.Messages().N)
+	if s.Err != nil || n < 0 {
+		n = math.NaN()
 	}
-	return past
+	p.behind = more(p.behind, n)
+	if !each {
+		return p
+	}
+	was := p.shards
+	p.shards = make(map[ss.Shard]*chart.History, len(s.Shards))
+	for _, sh := range s.Shards {
+		p.shards[sh.Shard] = more(was[sh.Shard], float64(sh.Messages.N))
+	}
+	return p
+}
+
+// thin adds a sample to those of which a trend is made. It keeps a few of those of
+// the last trendOver, and the one before the last where looks are further apart:
+// there may be many groups with many shards.
+func thin(looks []admin.LagSample, s admin.LagSample) []admin.LagSample {
+	if n := len(looks); n > 1 && looks[n-1].Time.Sub(looks[n-2].Time) < trendOver/3 {
+		looks = looks[:n-1]
+	}
+	for len(looks) > 1 && s.Time.Sub(looks[0].Time) > trendOver {
+		looks = looks[1:]
+	}
+	return append(slices.Clip(looks), s)
+}
+
+// more is a history with one more value.
+func more(h *chart.History, v float64) *chart.History {
+	next := &chart.History{}
+	if h != nil {
+		*next = *h
+	}
+	next.Add(v)
+	return next
 }

@@ -1,7 +1,6 @@
 package lag
 
 import (
-	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -75,18 +74,15 @@ func rows(groups []group, shards bool) []row {
 // of is the group as if it read one of its shards only, with the trend of that.
 func (g group) of(i int) group {
 	shard := g.Shards[i].Shard
-	var past []admin.LagSample
-	for _, s := range g.past {
-		for _, sh := range s.Shards {
-			if sh.Shard == shard {
-				s.Lag.Shards = []admin.ShardLag{sh}
-				past = append(past, s)
-				break
-			}
+	var looks []admin.LagSample
+	for _, s := range g.looks {
+		if i := slices.IndexFunc(s.Shards, func(sh admin.ShardLag) bool { return sh.Shard == shard }); i >= 0 {
+			s.Lag.Shards = s.Shards[i : i+1]
+			looks = append(looks, s)
 		}
 	}
-	g.past = past
-	g.Trend = admin.TrendOf(window(past)...)
+	g.Trend = admin.TrendOf(looks...)
+	g.behind = g.shards[shard]
 	return g
 }
 
@@ -120,7 +116,7 @@ func columns(o options) []listing.Column[row] {
 	add(listing.Column[row]{Name: "catch_up", Right: true,
 		Raw: func(r row) string { return listing.Seconds(r.CatchUp) }, Human: func(r row) string { return chart.Time(r.CatchUp) }})
 	if o.drawn {
-		add(listing.Column[row]{Name: "recent", Raw: func(r row) string { return chart.Spark(r.recent(), sparkWidth) }})
+		add(listing.Column[row]{Name: "recent", Raw: func(r row) string { return r.behind.Spark(sparkWidth) }})
 	}
 	if o.each {
 		add(listing.Column[row]{Name: "member", Raw: func(r row) string { return r.shard.Member }})
@@ -150,15 +146,4 @@ func perSecond(v float64) string {
 		return "-"
 	}
 	return chart.Rate(v) + "/s"
-}
-
-// recent is how far the group was behind, for a picture of it.
-func (g group) recent() []float64 {
-	v := make([]float64, len(g.past))
-	for i, s := range g.past {
-		if v[i] = float64(s.Messages().N); v[i] < 0 || s.Err != nil {
-			v[i] = math.NaN()
-		}
-	}
-	return v
 }

@@ -24,33 +24,10 @@ type view struct {
 	filter  string
 	typing  bool // the filter is being typed
 	from    int  // the first row that is shown
-	past    map[string]*history
-	total   history
+	past    map[string]*chart.History
+	total   chart.History
 	width   int
 	height  int
-}
-
-// A history is the rates of the last looks: what a small picture is drawn of.
-type history struct {
-	v [60]float32
-	n int
-}
-
-func (h *history) add(v float64) {
-	copy(h.v[:], h.v[1:])
-	h.v[len(h.v)-1] = float32(v)
-	h.n = min(h.n+1, len(h.v))
-}
-
-func (h *history) spark(width int) string {
-	if h == nil {
-		return strings.Repeat(" ", width)
-	}
-	v := make([]float64, 0, len(h.v))
-	for _, f := range h.v[len(h.v)-h.n:] {
-		v = append(v, float64(f))
-	}
-	return chart.Spark(v, width)
 }
 
 // What is above and below the rows.
@@ -61,7 +38,7 @@ const (
 
 // minute is how many looks a minute has.
 func (v *view) minute() int {
-	return min(max(int(time.Minute/max(v.o.interval, time.Millisecond)), 10), len(v.total.v))
+	return min(max(int(time.Minute/max(v.o.interval, time.Millisecond)), 10), chart.Looks)
 }
 
 // add takes a look, or why there is none.
@@ -70,14 +47,14 @@ func (v *view) add(l *look, err error) {
 		return
 	}
 	v.l = l
-	v.total.add(l.Messages.Now)
-	past := make(map[string]*history, len(l.Streams))
+	v.total.Add(l.Messages.Now)
+	past := make(map[string]*chart.History, len(l.Streams))
 	for _, r := range l.Streams {
 		h := v.past[r.Name]
 		if h == nil {
-			h = &history{}
+			h = &chart.History{}
 		}
-		h.add(r.Messages.Now)
+		h.Add(r.Messages.Now)
 		past[r.Name] = h
 	}
 	v.past = past
@@ -176,7 +153,7 @@ func (v *view) lines() []string {
 	lines = append(lines, v.paint(reversed, v.fit(t.line(" ", "STREAM", "SHARDS", "MSG/S", "BYTES/S", "RATE", "NEWEST", "AGE", "MEMBERS", "SEQ"))))
 	for i := v.from; i < min(v.from+v.room(), len(v.all)); i++ {
 		r := v.all[i]
-		line := t.line(r.mark(), r.name(), fmt.Sprint(len(r.Shards)), chart.Rate(r.Messages.Now), chart.ByteRate(r.Bytes.Now), v.past[r.Name].spark(t.spark),
+		line := t.line(r.mark(), r.name(), fmt.Sprint(len(r.Shards)), chart.Rate(r.Messages.Now), chart.ByteRate(r.Bytes.Now), v.past[r.Name].Spark(t.spark),
 			clock(r.Newest, r.time), chart.Time(r.age()), r.readBy("-"), r.ends())
 		style := plain
 		switch r.mark() {
@@ -212,7 +189,7 @@ func (v *view) sum() string {
 		return "looking …"
 	}
 	text := fmt.Sprintf("%s streams  %s msg/s  %s/s  %s", iostreams.Thousands(int64(len(v.l.Streams))), chart.Rate(v.l.Messages.Now), chart.ByteRate(v.l.Bytes.Now),
-		v.total.spark(min(v.minute(), max(10, v.width/4))))
+		v.total.Spark(min(v.minute(), max(10, v.width/4))))
 	if v.l.groups < 0 {
 		return text
 	}

@@ -157,7 +157,7 @@ func TestViewForgets(t *testing.T) {
 	v := aView(80, 12)
 	l := aLook(start.Add(time.Hour), 1)
 	l.Streams = l.Streams[:1]
-	if v.add(l, nil); len(v.past) != 1 || v.past["news"].n != 41 || len(v.all) != 1 {
+	if v.add(l, nil); len(v.past) != 1 || v.past["news"].Len() != 41 || len(v.all) != 1 {
 		t.Errorf("%d histories, %d rows", len(v.past), len(v.all))
 	}
 }
