@@ -152,7 +152,7 @@ type result struct {
 	P999 float64 `json:"p999_s,omitempty"`
 	Max  float64 `json:"max_s,omitempty"`
 
-	cause writeError // of the first that failed
+	cause error // of the first that failed
 }
 
 func newResult(s *ss.Streamer, what string, n, size int64, took time.Duration, h *histogram) result {
@@ -192,7 +192,7 @@ func (o *options) print(r result) error {
 func (o *options) end(r result, text []byte) error {
 	_, err := o.f.IO.Out.Write(text)
 	if err = exit.Output(err); err == nil && r.Failed > 0 {
-		err = &exit.Error{Code: exit.Incomplete, Msg: fmt.Sprintf("%d of %d messages were not written", r.Failed, r.Failed+r.Messages), Err: r.cause.error}
+		err = &exit.Error{Code: exit.Incomplete, Msg: fmt.Sprintf("%d of %d messages were not written", r.Failed, r.Failed+r.Messages), Err: r.cause}
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,27 +55,37 @@ func TestBucketsCoverAll(t *testing.T) {
 // A full driver takes only so many messages; the others fail.
 type full struct {
 	driver.Driver
-	room int
+	room  int
+	after time.Duration // how long it takes until one has failed
 }
 
 type fullProducer struct {
 	driver.Producer
-	d *full
+	d       *full
+	failing sync.WaitGroup
 }
 
 var errFull = errors.New("the disk is full")
 
 func (d *full) Producer(ctx context.Context, c driver.ProducerConfig) (driver.Producer, error) {
 	p, err := d.Driver.Producer(ctx, c)
-	return &fullProducer{p, d}, err
+	return &fullProducer{Producer: p, d: d}, err
 }
 
 func (p *fullProducer) Produce(ctx context.Context, r driver.Record, done func(driver.Receipt, error)) error {
 	if p.d.room--; p.d.room >= 0 {
 		return p.Producer.Produce(ctx, r, done)
 	}
-	go done(driver.Receipt{}, errFull)
+	p.failing.Go(func() {
+		time.Sleep(p.d.after)
+		done(driver.Receipt{}, errFull)
+	})
 	return nil
+}
+
+func (p *fullProducer) Close(ctx context.Context) error {
+	p.failing.Wait()
+	return p.Producer.Close(ctx)
 }
 
 // A message that cannot be written ends it, says why, and is not a success, in
@@ -82,12 +93,13 @@ func (p *fullProducer) Produce(ctx context.Context, r driver.Record, done func(d
 func TestFailure(t *testing.T) {
 	for _, c := range []struct {
 		output string
+		time   time.Duration
 		run    func(*options, context.Context, *ss.Streamer, string) (result, error)
-	}{{"text", (*options).pub}, {"json", (*options).pub}, {"text", (*options).e2e}} {
+	}{{"text", 0, (*options).pub}, {"json", 0, (*options).pub}, {"text", 11 * time.Second, (*options).pub}, {"text", 0, (*options).e2e}} {
 		synctest.Test(t, func(t *testing.T) {
-			s := ss.New(&full{memory.NewStore().Driver(memory.Options{}), 100}, ss.Options{})
+			s := ss.New(&full{memory.NewStore().Driver(memory.Options{}), 100, c.time / 2}, ss.Options{})
 			var out bytes.Buffer
-			o := &options{f: &factory.Factory{IO: &iostreams.Streams{Out: &out}}, n: 1_000_000, rate: 10, size: 100, producers: 1, delivery: "at-least", output: c.output}
+			o := &options{f: &factory.Factory{IO: &iostreams.Streams{Out: &out}}, n: 1_000_000, rate: 10, size: 100, producers: 1, delivery: "at-least", output: c.output, time: c.time}
 			r, err := c.run(o, context.Background(), s, "x")
 			if err == nil {
 				err = o.print(r)

@@ -41,10 +41,12 @@ func (o *options) pub(ctx context.Context, s *ss.Streamer, stream string) (resul
 		ctx, cancel = context.WithTimeout(ctx, o.time)
 		defer cancel()
 	}
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	var h histogram
 	var written, failed atomic.Int64
+	var cause error
+	var first sync.Once
 	errs := make(chan error, o.producers)
 	var all sync.WaitGroup
 	began := time.Now()
@@ -57,7 +59,8 @@ func (o *options) pub(ctx context.Context, s *ss.Streamer, stream string) (resul
 			errs <- o.load(ctx, s, stream, n, func(start time.Time, err error) {
 				if err != nil {
 					failed.Add(1)
-					stop(writeError{err}) // what follows would measure failures
+					first.Do(func() { cause = err })
+					stop() // what follows would measure failures
 					return
 				}
 				written.Add(1)
@@ -76,15 +79,9 @@ func (o *options) pub(ctx context.Context, s *ss.Streamer, stream string) (resul
 		}
 	}
 	r := newResult(s, "pub", written.Load(), int64(o.size), took, &h)
-	r.Failed = failed.Load()
-	errors.As(context.Cause(ctx), &r.cause)
+	r.Failed, r.cause = failed.Load(), cause
 	return r, nil
 }
-
-// A writeError is why a message was not written.
-type writeError struct{ error }
-
-func (e writeError) Unwrap() error { return e.error }
 
 // load sends n messages, or fewer where ctx ends, and waits for all receipts. It
 // tells done of each, with the time at which it was sent for some.
