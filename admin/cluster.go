@@ -131,10 +131,12 @@ func (ch SetNodeConfig) eachNode(ctx context.Context, d driver.NodeAdmin, p *Pla
 		p.Steps = append(p.Steps, ch.steps(n.ID, was)...)
 	}
 	p.apply = func(ctx context.Context, p *Plan) error {
+		failed := false
 		for i, n := range nodes {
 			err := driver.ErrNotTried
-			if i == 0 || ctx.Err() == nil {
+			if !failed || ctx.Err() == nil {
 				err = d.SetNodeConfig(ctx, n.ID, ch.Set)
+				failed = failed || err != nil
 			}
 			end(p.Steps[i*len(ch.Set):(i+1)*len(ch.Set)], err)
 		}

@@ -219,6 +219,62 @@ func TestAGroupThatMovedAndDidNotForget(t *testing.T) {
 	}
 }
 
+// apart is a backend of five nodes with settings of their own, of which one is a
+// sentinel, one is down, and one refuses.
+type apart struct {
+	driver.Driver
+	set  []string
+	stop func() // is called when a node was set
+}
+
+func (a *apart) Nodes(context.Context) ([]driver.NodeInfo, error) {
+	return []driver.NodeInfo{{ID: "1", Up: true, Roles: []string{"master"}}, {ID: "2", Roles: []string{"replica"}}, {ID: "3", Up: true, Roles: []string{"sentinel"}}, {ID: "4", Up: true}, {ID: "5", Up: true}}, nil
+}
+func (a *apart) NodeConfig(_ context.Context, id string) ([]driver.ConfigEntry, error) {
+	switch id {
+	case "":
+		return nil, errors.ErrUnsupported
+	case "2":
+		return nil, errBroken
+	}
+	return []driver.ConfigEntry{{Name: "a", Value: id}, {Name: "b", Value: "x"}}, nil
+}
+func (a *apart) SetNodeConfig(_ context.Context, id string, _ map[string]*string) error {
+	if a.stop != nil {
+		defer a.stop()
+	}
+	if id == "2" || id == "4" {
+		return errBroken
+	}
+	a.set = append(a.set, id)
+	return nil
+}
+func (a *apart) LogDirs(context.Context, string) ([]driver.LogDir, error) { return nil, nil }
+
+// Settings of all nodes are a step for each, where each has its own.
+func TestSettingsOfEachNode(t *testing.T) {
+	a := &apart{Driver: memory.NewStore().Driver(memory.Options{})}
+	s := ss.New(a, ss.Options{})
+	t.Cleanup(func() { _ = s.Close(context.Background()) })
+	set := admin.SetNodeConfig{Set: map[string]*string{"b": new("y"), "a": new("7")}}
+	p, err := admin.New(s).Apply(t.Context(), set)
+	if got, want := ends(t, p), "done, done, unavailable: broken, unavailable: broken, unavailable: broken, unavailable: broken, done, done"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if text := p.String(); !strings.HasPrefix(text, "set node 1 a: 1 → 7\nset node 1 b: x → y\nset node 2 a: 7 (failed: ") {
+		t.Errorf("steps\n%s", text)
+	}
+	if err == nil || !strings.HasPrefix(err.Error(), "4 of 8 failed: node 2: ") || strings.Join(a.set, "") != "15" {
+		t.Errorf("%v; set %q", err, a.set)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	a.stop = cancel
+	p, err = admin.New(s).Apply(ctx, set)
+	if got, want := ends(t, p), "done, done, unavailable: broken, unavailable: broken, not tried, not tried, not tried, not tried"; got != want || err == nil {
+		t.Errorf("got %s and %v, want %s", got, err, want)
+	}
+}
+
 // Where nothing was done and all failed in the same way the error is that, once.
 func TestAllFailInTheSameWay(t *testing.T) {
 	f, c := openFaulty(t, "news")
