@@ -118,9 +118,9 @@ func newHealth(f *factory.Factory) *cobra.Command {
 					return err
 				}
 				if n := len(in.Problems); n > 0 {
-					return &exit.Error{Code: exit.Partial, Item: in.ID, Msg: fmt.Sprintf("%d problems, first: %s %s", n, in.Problems[0].What, in.Problems[0].Item)}
+					return &exit.Error{Code: exit.Partial, Item: in.ID, Msg: fmt.Sprintf("%s, first: %s %s", listing.Things(n, "problem"), in.Problems[0].What, in.Problems[0].Item)}
 				}
-				f.IO.Detail("all is well: %d nodes", in.Nodes)
+				f.IO.Detail("all is well: %s", listing.Things(in.Nodes, "node"))
 				return nil
 			})
 		},

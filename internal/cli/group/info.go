@@ -1,7 +1,6 @@
 package group
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,7 +95,7 @@ func (r row) head() string {
 	if r.Kind != "" {
 		parts[0] += " (" + r.Kind + ")"
 	}
-	parts = append(parts, plural(len(r.Members), "member"), listing.HumanCount(r.lag.Messages())+" messages behind")
+	parts = append(parts, listing.Things(len(r.Members), "member"), listing.Of(r.lag.Messages(), "message")+" behind")
 	if age := r.lag.Age(); age > 0 {
 		parts = append(parts, listing.Duration(age))
 	}
@@ -104,13 +103,6 @@ func (r row) head() string {
 		parts = append(parts, listing.HumanCount(admin.Count{N: n})+" pending")
 	}
 	return r.Name + ": " + strings.Join(parts, ", ") + "\n"
-}
-
-func plural(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 type shardRow struct {

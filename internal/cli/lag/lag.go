@@ -155,7 +155,7 @@ func over(groups []group, o options) error {
 	if n := g.Messages(); n.N < 0 {
 		text += "behind by a number of messages that is not known"
 	} else {
-		text += messages(n) + " behind"
+		text += listing.Of(n, "message") + " behind"
 	}
 	if age := g.Age(); age > 0 {
 		text += ", the first of them sent " + listing.Duration(age) + " ago"
@@ -167,13 +167,6 @@ func over(groups []group, o options) error {
 		text += ", and " + iostreams.Thousands(int64(more)) + " more are over the limit"
 	}
 	return &exit.Error{Code: exit.Partial, Item: g.Group, Err: errors.New(text)}
-}
-
-func messages(n admin.Count) string {
-	if n == (admin.Count{N: 1}) {
-		return "1 message"
-	}
-	return listing.HumanCount(n) + " messages"
 }
 
 // worstShard is the shard on which a group is furthest behind, by what is limited.

@@ -47,6 +47,17 @@ func HumanCount(c admin.Count) string {
 	return iostreams.Thousands(c.N)
 }
 
+// Of is a count of things for people, such as 1 shard or ~2,000 messages.
+func Of(c admin.Count, thing string) string {
+	if c != (admin.Count{N: 1}) {
+		thing += "s"
+	}
+	return HumanCount(c) + " " + thing
+}
+
+// Things is Of for a number that is known.
+func Things(n int, thing string) string { return Of(admin.Count{N: int64(n)}, thing) }
+
 // Time is a time for programs, in UTC; nothing where it is zero.
 func Time(t time.Time) string {
 	if t.IsZero() {

@@ -76,7 +76,7 @@ func show(f *factory.Factory, o listing.Options, infos []admin.StreamInfo) error
 func head(f *factory.Factory, o listing.Options, in admin.StreamInfo) error {
 	var b strings.Builder
 	n := admin.Messages(in)
-	fmt.Fprintf(&b, "%s: %d shards, %s messages", in.Name, len(in.Shards), listing.HumanCount(n))
+	fmt.Fprintf(&b, "%s: %s, %s", in.Name, listing.Things(len(in.Shards), "shard"), listing.Of(n, "message"))
 	if size := admin.Bytes(in); size >= 0 {
 		fmt.Fprintf(&b, ", %s", listing.Bytes(size))
 	}

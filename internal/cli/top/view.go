@@ -188,12 +188,12 @@ func (v *view) sum() string {
 	if v.l == nil {
 		return "looking …"
 	}
-	text := fmt.Sprintf("%s streams  %s msg/s  %s/s  %s", iostreams.Thousands(int64(len(v.l.Streams))), chart.Rate(v.l.Messages.Now), chart.ByteRate(v.l.Bytes.Now),
+	text := fmt.Sprintf("%s  %s msg/s  %s/s  %s", listing.Things(len(v.l.Streams), "stream"), chart.Rate(v.l.Messages.Now), chart.ByteRate(v.l.Bytes.Now),
 		v.total.Spark(min(v.minute(), max(10, v.width/4))))
 	if v.l.groups < 0 {
 		return text
 	}
-	text += fmt.Sprintf("  %s groups", iostreams.Thousands(int64(v.l.groups)))
+	text += "  " + listing.Things(v.l.groups, "group")
 	if w := v.l.worst; w.Group != "" {
 		text += ", worst " + string(iostreams.EscapeLine(nil, []byte(w.Group))) + ": " + listing.HumanCount(w.Messages()) + " behind"
 		if age := w.Age(); age > 0 {
