@@ -160,7 +160,7 @@ func Added(sh ShardInfo) (int64, bool) {
 	if next := sh.Bound.Next; next.Hi == 0 && next.Lo > 0 && next.Lo>>63 == 0 {
 		return int64(next.Lo), true
 	}
-	return sh.Added, sh.Added > 0 || sh.Bound.Next.IsZero()
+	return sh.Added, sh.Added > 0 || sh.Bound.Next.IsZero() && sh.Messages.N >= 0
 }
 
 func add(a, b Count) Count { return Count{N: a.N + b.N, Estimated: a.Estimated || b.Estimated} }
