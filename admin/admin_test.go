@@ -211,6 +211,49 @@ func (byNumber) Count(_ context.Context, r []driver.Range) ([]driver.Count, erro
 	return n, nil
 }
 
+// A driver that cannot describe the second shard of a stream.
+type halfDescribed struct {
+	driver.Driver
+	driver.StreamAdmin
+	driver.GroupAdmin
+}
+
+var errNoLeader = errors.New("no leader")
+
+func (d halfDescribed) DescribeStreams(ctx context.Context, names []string, detail driver.Detail) ([]driver.StreamInfo, error) {
+	infos, err := d.StreamAdmin.DescribeStreams(ctx, names, detail)
+	for i := range infos {
+		if len(infos[i].Shards) > 1 {
+			infos[i].Err = errNoLeader
+			infos[i].Shards[1] = driver.ShardInfo{Index: 1, Messages: driver.Count{N: -1}, Bytes: -1}
+		}
+	}
+	return infos, err
+}
+
+// A shard that cannot be described does not hide how far a group is behind on the
+// others; how far it is in all is not known then.
+func TestLagOfPart(t *testing.T) {
+	inner := memory.NewStore().Driver(memory.Options{Shards: 3})
+	s := ss.New(halfDescribed{inner, inner.(driver.StreamAdmin), inner.(driver.GroupAdmin)}, ss.Options{})
+	defer s.Close(context.Background())
+	send(t, s, "news", 2, 10, time.Now())
+	if err := inner.(driver.GroupAdmin).SetPositions(t.Context(), "g", []ss.Position{
+		{Shard: ss.Shard{Stream: "news"}}, {Shard: ss.Shard{Stream: "news", Index: 1}}, {Shard: ss.Shard{Stream: "news", Index: 2}, Next: ss.SeqOf(3)}}); err != nil {
+		t.Fatal(err)
+	}
+	lags, err := admin.New(s).Lag(t.Context(), "g")
+	if !errors.Is(err, errNoLeader) || !errors.Is(lags[0].Err, errNoLeader) {
+		t.Errorf("%v, %v", err, lags[0].Err)
+	}
+	if n := lags[0].Messages(); n.N != -1 {
+		t.Errorf("in all %+v", n)
+	}
+	if w, ok := lags[0].Most(); !ok || w.Messages.N != 7 || w.Index != 2 {
+		t.Errorf("the most: %+v of %v", w, lags[0].Shards)
+	}
+}
+
 // A group is not behind on what has been removed before it came to it.
 func TestLagBehindATrim(t *testing.T) {
 	inner := memory.NewStore().Driver(memory.Options{})

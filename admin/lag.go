@@ -16,7 +16,7 @@ type Lag struct {
 	Group  string
 	State  string
 	Shards []ShardLag
-	Err    error // why it is not known, in whole
+	Err    error // why it is not known, or on some shards, which are not there then
 }
 
 // A ShardLag says how far a group is behind on one shard.
@@ -36,6 +36,9 @@ type ShardLag struct {
 // Messages adds up all shards. N is below zero where one is not known.
 func (l Lag) Messages() Count {
 	var sum Count
+	if l.Err != nil {
+		return Count{N: -1}
+	}
 	for _, s := range l.Shards {
 		if s.Messages.N < 0 {
 			return Count{N: -1}
@@ -146,7 +149,7 @@ func (c *Client) LagOf(ctx context.Context, groups []GroupInfo) ([]Lag, error) {
 }
 
 // bounds are all shards of all streams of the groups, with their bounds. Streams that are
-// not there, or cannot be described, are in missing, with nil for the former.
+// not there, or cannot be described in whole, are in missing, with nil for the former.
 func (c *Client) bounds(ctx context.Context, d driver.StreamAdmin, groups []GroupInfo) (_ map[ss.Shard]ShardInfo, missing map[string]error, _ error) {
 	names := make(map[string]struct{})
 	for _, g := range groups {
@@ -163,9 +166,11 @@ func (c *Client) bounds(ctx context.Context, d driver.StreamAdmin, groups []Grou
 		for _, in := range infos {
 			if in.Err != nil {
 				missing[in.Name] = notFoundIsNil(in.Err)
-				continue
 			}
 			for _, sh := range in.Shards {
+				if in.Err != nil && sh.Messages.N < 0 {
+					continue // the one that it is about
+				}
 				bounds[ss.Shard{Stream: in.Name, Index: sh.Index}] = sh
 			}
 		}

@@ -40,10 +40,7 @@ type shardDoc struct {
 func document(g group, shards bool) doc {
 	n := g.Messages()
 	d := doc{Time: g.Time.UTC(), Group: g.Group, State: g.State, Messages: listing.Known(n.N), Estimated: n.Estimated, Age: g.Age().Seconds(), Pending: g.Pending(),
-		Trend: word(g.Direction), Produced: listing.Known(g.Produced), Consumed: listing.Known(g.Consumed), CatchUp: listing.Known(g.CatchUp.Seconds())}
-	if g.Err != nil {
-		d.Error, d.Messages = g.Err.Error(), nil
-	}
+		Trend: word(g.Direction), Produced: listing.Known(g.Produced), Consumed: listing.Known(g.Consumed), CatchUp: listing.Known(g.CatchUp.Seconds()), Error: listing.ErrorText(g.Err)}
 	for _, s := range g.Shards {
 		if shards {
 			d.Each = append(d.Each, shard(s))

@@ -92,7 +92,7 @@ func (w *watcher) add(now time.Time, lags []admin.Lag) []group {
 func (p past) add(s admin.LagSample, each bool) past {
 	p.looks = thin(p.looks, s)
 	n := float64(s.Messages().N)
-	if s.Err != nil || n < 0 {
+	if n < 0 {
 		n = math.NaN()
 	}
 	p.behind = more(p.behind, n)

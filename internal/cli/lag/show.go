@@ -21,9 +21,6 @@ func (r row) messages() admin.Count {
 	if r.shard != nil {
 		return r.shard.Messages
 	}
-	if r.Err != nil {
-		return admin.Count{N: -1}
-	}
 	return r.Messages()
 }
 
