@@ -285,6 +285,16 @@ func TestAllFailInTheSameWay(t *testing.T) {
 	}
 }
 
+// A backend that says only that something was not tried has not done it.
+func TestNotTriedIsAnError(t *testing.T) {
+	f, c := openFaulty(t, "news")
+	f.whole = &driver.PartialError{Errs: []error{nil, driver.ErrNotTried}}
+	p, err := c.Apply(t.Context(), admin.ElectLeaders{Shards: []ss.Shard{{Stream: "a"}, {Stream: "b"}}})
+	if got := ends(t, p); got != "done, not tried" || err == nil || err.Error() != "0 of 2 failed, 1 not tried" {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
 // When the time is over in the middle of many things, the rest is left.
 func TestTheRestIsNotTriedWhenTheTimeIsOver(t *testing.T) {
 	_, c := open(t)

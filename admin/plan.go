@@ -119,7 +119,7 @@ func (p *Plan) result() error {
 		}
 	}
 	switch {
-	case len(e.Failures) == 0:
+	case len(e.Failures)+e.NotTried == 0:
 		return nil
 	case same && len(e.Failures) == e.Total:
 		return e.Failures[0].Err
@@ -143,7 +143,7 @@ func (p *Plan) each(ctx context.Context, do func(i int) error) error {
 			e.Failures = append(e.Failures, Failure{s.Item, err})
 		}
 	}
-	if len(e.Failures) == 0 {
+	if len(e.Failures)+e.NotTried == 0 {
 		return nil
 	}
 	return e

@@ -42,7 +42,10 @@ func RefusedAt(n, i int, err error) error {
 // Error is the first failure, and how many more there are, in one line.
 func (e *PartialError) Error() string {
 	failed := e.Unwrap()
-	if len(failed) == 1 {
+	switch len(failed) {
+	case 0:
+		return ErrNotTried.Error()
+	case 1:
 		return failed[0].Error()
 	}
 	return fmt.Sprintf("%v, and %d more", failed[0], len(failed)-1)
