@@ -61,7 +61,7 @@ var bads = []bad{
 	{"streamer lag -o xml", "", 2, "-o, --output", "auto, table, wide, tsv, json"},
 	{"streamer lag --broker {dir}", "", 2, "{dir}", "file:///DIRECTORY"},
 	{"streamer timeline", "", 2, "no stream is named", "--topic"},
-	{"streamer timeline a b", "", 2, `"b" is too much`, "timeline a"},
+	{"streamer timeline a b", "", 2, `"b" is too much`, "timeline news"},
 	{"streamer timeline news --bucket 0", "", 2, "--bucket 0", "use 1s"},
 	{"streamer timeline news --width 5", "", 2, "--width 5", "20 to 1000"},
 	{"streamer timeline news --from +10", "", 2, "--from +10", "@TIME"},

@@ -19,18 +19,11 @@ import (
 
 // New is the command with those below it.
 func New(f *factory.Factory) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "group",
-		Short: "List, describe, move and remove consumer groups, and see how far they are behind",
-		Example: `  sea streamer group ls --broker localhost:9092
+	return factory.Group("group", "List, describe, move and remove consumer groups, and see how far they are behind", `  sea streamer group ls --broker localhost:9092
   sea streamer group lag --max-age 5m --broker localhost:9092
   sea streamer group seek workers --to -1h --dry-run
   sea streamer group undo workers`,
-		Args: factory.NoCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newLs(f), newInfo(f), lag.New(f), newMembers(f), newSeek(f), newUndo(f), newClone(f), newRm(f), newRmOffsets(f))
-	return cmd
+		newLs(f), newInfo(f), lag.New(f), newMembers(f), newSeek(f), newUndo(f), newClone(f), newRm(f), newRmOffsets(f))
 }
 
 // target is which broker a command means, and the streams that --stream names.

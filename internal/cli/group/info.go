@@ -10,6 +10,7 @@ import (
 	"github.com/seastreamer/seastreamer/admin"
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
+	"github.com/seastreamer/seastreamer/internal/cli/lag"
 	"github.com/seastreamer/seastreamer/internal/cli/listing"
 )
 
@@ -59,7 +60,7 @@ func show(f *factory.Factory, o listing.Options, groups []row) error {
 		return listing.Write(f.IO, o, nil, listing.Each(groups), func(r row) any {
 			d := r.document(true)
 			for _, s := range r.lag.Shards {
-				d.Each = append(d.Each, shard(s))
+				d.Each = append(d.Each, lag.ShardOf(s))
 			}
 			for _, m := range r.Members {
 				d.Who = append(d.Who, member(m))

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/seastreamer/seastreamer/admin"
-	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/internal/cli/listing"
 )
 
@@ -18,23 +17,9 @@ type lagDoc struct {
 	Pending   int64   `json:"pending"`
 }
 
-func lagOf(l admin.Lag) lagDoc { return behind(l.Messages(), l.Age(), l.Pending()) }
-
-func behind(n admin.Count, age time.Duration, pending int64) lagDoc {
-	return lagDoc{Messages: listing.Known(n.N), Estimated: n.Estimated, Age: age.Seconds(), Pending: pending}
-}
-
-type shardDoc struct {
-	Stream string     `json:"stream"`
-	Shard  int32      `json:"shard"`
-	Next   driver.Seq `json:"next"`
-	End    driver.Seq `json:"end"`
-	lagDoc
-	Member string `json:"member,omitempty"`
-}
-
-func shard(s admin.ShardLag) shardDoc {
-	return shardDoc{s.Stream, s.Index, s.Next, s.End, behind(s.Messages, s.Age, s.Pending), s.Member}
+func lagOf(l admin.Lag) lagDoc {
+	n := l.Messages()
+	return lagDoc{Messages: listing.Known(n.N), Estimated: n.Estimated, Age: l.Age().Seconds(), Pending: l.Pending()}
 }
 
 // lagColumns are how far a group is behind.

@@ -10,8 +10,8 @@ import (
 
 	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/admin"
-	"github.com/seastreamer/seastreamer/internal/cli/exit"
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
+	"github.com/seastreamer/seastreamer/internal/cli/lag"
 	"github.com/seastreamer/seastreamer/internal/cli/listing"
 )
 
@@ -27,8 +27,8 @@ they know. -l adds how far they are behind, which takes longer.`,
 		Example: `  sea streamer group ls --broker localhost:9092
   sea streamer group ls 'work*' --stream redis://localhost:6379/news -l`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return exit.Usagef("quote it: group ls 'work*'", "%q is too much: at most one glob is wanted", args[1])
+			if err := factory.Operands(args, 0, 1, "at most one glob", "quote it: group ls 'work*'"); err != nil {
+				return err
 			}
 			glob := ""
 			if len(args) == 1 {
@@ -111,7 +111,7 @@ type groupDoc struct {
 	Streams []string `json:"streams"`
 	Shards  int      `json:"shards"`
 	*lagDoc
-	Each  []shardDoc  `json:"each,omitempty"`
+	Each  []lag.Shard `json:"each,omitempty"`
 	Who   []memberDoc `json:"who,omitempty"`
 	Error string      `json:"error,omitempty"`
 }

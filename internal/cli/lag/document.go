@@ -10,22 +10,23 @@ import (
 
 // doc is a group as JSON. What is not known is left out.
 type doc struct {
-	Time      time.Time  `json:"time"`
-	Group     string     `json:"group"`
-	State     string     `json:"state,omitempty"`
-	Messages  *int64     `json:"messages,omitempty"`
-	Estimated bool       `json:"estimated,omitempty"`
-	Age       float64    `json:"age_s"`
-	Pending   int64      `json:"pending"`
-	Trend     string     `json:"trend,omitempty"`
-	Produced  *float64   `json:"produced_per_s,omitempty"`
-	Consumed  *float64   `json:"consumed_per_s,omitempty"`
-	CatchUp   *float64   `json:"catch_up_s,omitempty"`
-	Each      []shardDoc `json:"each,omitempty"`
-	Error     string     `json:"error,omitempty"`
+	Time      time.Time `json:"time"`
+	Group     string    `json:"group"`
+	State     string    `json:"state,omitempty"`
+	Messages  *int64    `json:"messages,omitempty"`
+	Estimated bool      `json:"estimated,omitempty"`
+	Age       float64   `json:"age_s"`
+	Pending   int64     `json:"pending"`
+	Trend     string    `json:"trend,omitempty"`
+	Produced  *float64  `json:"produced_per_s,omitempty"`
+	Consumed  *float64  `json:"consumed_per_s,omitempty"`
+	CatchUp   *float64  `json:"catch_up_s,omitempty"`
+	Each      []Shard   `json:"each,omitempty"`
+	Error     string    `json:"error,omitempty"`
 }
 
-type shardDoc struct {
+// A Shard is how far a group is behind on one, as JSON.
+type Shard struct {
 	Stream    string     `json:"stream"`
 	Shard     int32      `json:"shard"`
 	Next      driver.Seq `json:"next"`
@@ -43,13 +44,14 @@ func document(g group, shards bool) doc {
 		Trend: word(g.Direction), Produced: listing.Known(g.Produced), Consumed: listing.Known(g.Consumed), CatchUp: listing.Known(g.CatchUp.Seconds()), Error: listing.ErrorText(g.Err)}
 	for _, s := range g.Shards {
 		if shards {
-			d.Each = append(d.Each, shard(s))
+			d.Each = append(d.Each, ShardOf(s))
 		}
 	}
 	return d
 }
 
-func shard(s admin.ShardLag) shardDoc {
-	return shardDoc{Stream: s.Stream, Shard: s.Index, Next: s.Next, End: s.End, Messages: listing.Known(s.Messages.N), Estimated: s.Messages.Estimated,
+// ShardOf is s as JSON.
+func ShardOf(s admin.ShardLag) Shard {
+	return Shard{Stream: s.Stream, Shard: s.Index, Next: s.Next, End: s.End, Messages: listing.Known(s.Messages.N), Estimated: s.Messages.Estimated,
 		Age: s.Age.Seconds(), Pending: s.Pending, Member: s.Member}
 }

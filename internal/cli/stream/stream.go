@@ -16,18 +16,11 @@ import (
 
 // New is the command with those below it.
 func New(f *factory.Factory) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "stream",
-		Short: "List, describe, create, change and remove streams",
-		Example: `  sea streamer stream ls --broker localhost:9092
+	return factory.Group("stream", "List, describe, create, change and remove streams", `  sea streamer stream ls --broker localhost:9092
   sea streamer stream info redis://localhost:6379/news
   sea streamer stream create news --shards 4 --set max-age=7d --broker localhost:9092
   sea streamer stream rm news --dry-run`,
-		Args: factory.NoCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newLs(f), newInfo(f), newFind(f), newCreate(f), newSet(f), newUndo(f), newRm(f), newShards(f), newClone(f), newTrim(f))
-	return cmd
+		newLs(f), newInfo(f), newFind(f), newCreate(f), newSet(f), newUndo(f), newRm(f), newShards(f), newClone(f), newTrim(f))
 }
 
 // target is which broker a command means, and the streams that it names.

@@ -51,11 +51,11 @@ whole.`,
   sea streamer timeline redis://localhost:6379/news --from -1h --bucket 1m
   sea streamer timeline news --from yesterday --until today -o json | jq .messages`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return exit.Usagef("timeline "+args[0], "%q is too much: one stream is wanted", args[1])
+			err := factory.Operands(args, 0, 1, "one stream", "timeline news")
+			if err != nil {
+				return err
 			}
 			now := time.Now()
-			var err error
 			for _, p := range []struct {
 				flag, text string
 				to         *position.Spec

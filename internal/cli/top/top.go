@@ -48,14 +48,14 @@ after two looks, or after one with --interval 0, which has no rates.`,
   sea streamer top 'news*' --interval 5s --stale 1m --broker redis://localhost:6379
   sea streamer top -1 -o json | jq '.streams[] | select(.bursting) | .name'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return exit.Usagef("quote it: top 'news*'", "%q is too much: at most one glob is wanted", args[1])
+			err := factory.Operands(args, 0, 1, "at most one glob", "quote it: top 'news*'")
+			if err != nil {
+				return err
 			}
 			if len(args) == 1 {
 				o.filter.Match = args[0]
 			}
-			err := factory.CheckGlob(o.filter.Match)
-			if err != nil {
+			if err := factory.CheckGlob(o.filter.Match); err != nil {
 				return err
 			}
 			if o.interval, err = driver.ParseDuration(interval); err != nil || o.interval < 0 {
