@@ -144,13 +144,13 @@ func TestUndoOfWhatIsGone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	delete := func() {
+	removed := func() {
 		t.Helper()
 		if _, err := b.c.Apply(t.Context(), admin.DeleteStream{Streams: []string{"old"}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	delete()
+	removed()
 	b.at(2)
 	b.undoes()
 	if b.at(4); !strings.Contains(b.errs.String(), "is passed over: it was about old, which is gone") {
@@ -170,7 +170,7 @@ func TestUndoOfWhatIsGone(t *testing.T) {
 	if err := b.run(to("news", "old"), Options{Yes: true}); err != nil {
 		t.Fatal(err)
 	}
-	delete()
+	removed()
 	b.undoes()
 	if b.at(4); !strings.Contains(b.errs.String(), "old is left out: it is gone") {
 		t.Errorf("said %q", b.errs.String())
