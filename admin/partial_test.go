@@ -89,6 +89,10 @@ func (f *faulty) Cluster(context.Context) (driver.ClusterInfo, error) {
 }
 func (f *faulty) Reassignments(context.Context) ([]driver.Reassignment, error) { return nil, nil }
 func (f *faulty) ElectLeaders(_ context.Context, shards []driver.Shard, _ bool) ([]driver.Shard, error) {
+	if len(shards) == 0 {
+		bad := &driver.Error{Op: "elect", Shard: driver.Shard{Stream: "bad", Index: 2}, Kind: driver.ErrUnavailable}
+		return []driver.Shard{{Stream: "a"}, {Stream: "b"}}, &driver.PartialError{Errs: []error{bad}}
+	}
 	var names []string
 	for _, s := range shards {
 		names = append(names, s.String())
@@ -192,6 +196,19 @@ func TestEachStepHasItsOwnEnd(t *testing.T) {
 				t.Errorf("error %v, want %q…", err, test.text)
 			}
 		})
+	}
+}
+
+// An election for all shards has a step for each that failed, beside how many
+// leaders have changed.
+func TestElectionOfAllFailsInPart(t *testing.T) {
+	_, c := openFaulty(t, "news")
+	p, err := c.Apply(t.Context(), admin.ElectLeaders{})
+	if got := ends(t, p); got != "done, elect bad[2]: unavailable" || err == nil || err.Error() != "1 of 2 failed: bad[2]: elect bad[2]: unavailable" {
+		t.Errorf("%s, %v", got, err)
+	}
+	if text := p.String(); !strings.Contains(text, "(2 leaders have changed)\nelect bad[2]: preferred leader (failed: ") {
+		t.Errorf("steps\n%s", text)
 	}
 }
 
