@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seastreamer/seastreamer/admin"
+	"github.com/seastreamer/seastreamer/internal/cli/chart"
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
 	"github.com/seastreamer/seastreamer/internal/cli/factory"
 	"github.com/seastreamer/seastreamer/internal/cli/lag"
@@ -118,7 +119,7 @@ var shardColumns = []listing.Column[shardRow]{
 	{Name: "next", Raw: func(s shardRow) string { return s.Next.String() }, Right: true},
 	{Name: "end", Raw: func(s shardRow) string { return s.End.String() }, Right: true},
 	{Name: "behind", Raw: func(s shardRow) string { return listing.Count(s.Messages) }, Human: func(s shardRow) string { return listing.HumanCount(s.Messages) }, Right: true},
-	{Name: "age", Raw: func(s shardRow) string { return listing.Seconds(s.Age) }, Human: func(s shardRow) string { return ageText(s.Age) }, Right: true},
+	{Name: "age", Raw: func(s shardRow) string { return listing.Seconds(s.Age) }, Human: func(s shardRow) string { return chart.Time(s.Age) }, Right: true},
 	{Name: "pending", Raw: func(s shardRow) string { return listing.Number(s.Pending) }, Right: true},
 	{Name: "member", Raw: func(s shardRow) string { return s.Member }},
 }

@@ -3,9 +3,9 @@ package group
 import (
 	"cmp"
 	"errors"
-	"time"
 
 	"github.com/seastreamer/seastreamer/admin"
+	"github.com/seastreamer/seastreamer/internal/cli/chart"
 	"github.com/seastreamer/seastreamer/internal/cli/listing"
 )
 
@@ -25,16 +25,8 @@ func lagOf(l admin.Lag) lagDoc {
 // lagColumns are how far a group is behind.
 var lagColumns = []listing.Column[admin.Lag]{
 	{Name: "behind", Raw: func(l admin.Lag) string { return listing.Count(l.Messages()) }, Human: func(l admin.Lag) string { return listing.HumanCount(l.Messages()) }, Right: true},
-	{Name: "age", Raw: func(l admin.Lag) string { return listing.Seconds(l.Age()) }, Human: func(l admin.Lag) string { return ageText(l.Age()) }, Right: true},
+	{Name: "age", Raw: func(l admin.Lag) string { return listing.Seconds(l.Age()) }, Human: func(l admin.Lag) string { return chart.Time(l.Age()) }, Right: true},
 	{Name: "pending", Raw: func(l admin.Lag) string { return listing.Number(l.Pending()) }, Human: func(l admin.Lag) string { return listing.HumanCount(admin.Count{N: l.Pending()}) }, Right: true},
-}
-
-// ageText is a lag in time for people; a dash where there is none.
-func ageText(d time.Duration) string {
-	if d == 0 {
-		return "-"
-	}
-	return listing.Duration(d)
 }
 
 // failed is what went wrong with some of many groups; nil where nothing did.

@@ -20,7 +20,7 @@ type doc struct {
 	From      time.Time `json:"from"`
 	To        time.Time `json:"to"`
 	Messages  *int64    `json:"messages,omitempty"`
-	Estimated bool      `json:"estimated"`
+	Estimated bool      `json:"estimated,omitempty"`
 }
 
 var columns = []listing.Column[admin.Bucket]{
