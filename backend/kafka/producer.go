@@ -37,8 +37,7 @@ type producer struct {
 	run      *run    // of the records that come now
 	runs     []*run  // that may have records in flight, oldest first
 	nruns    int
-	due      time.Time
-	deadline context.Context // of records that come before due
+	deadline context.Context // of records that come now; nil is a new one
 	closed   bool
 
 	life context.Context // ends with Close, and with it all deadlines
@@ -137,7 +136,6 @@ func (p *producer) Produce(ctx context.Context, rec driver.Record, done func(dri
 	if n := size(&rec); n > p.c.o.MaxRecord {
 		return driver.Errorf(driver.ErrTooLarge, "", "the record has %d bytes and max_record is %d", n, p.c.o.MaxRecord)
 	}
-	now := time.Now()
 	if !rec.Time.IsZero() && rec.Time.UnixMilli() < 0 {
 		return driver.Errorf(driver.ErrInvalid, "", "the record's time %v is before 1970, which Kafka does not keep", rec.Time)
 	}
@@ -158,8 +156,8 @@ func (p *producer) Produce(ctx context.Context, rec driver.Record, done func(dri
 		}
 	}
 	p.inflight += n
-	if !now.Before(p.due) {
-		p.newDeadline(now)
+	if p.deadline == nil {
+		p.newDeadline()
 	}
 	if p.run == nil {
 		p.nruns++
@@ -172,7 +170,7 @@ func (p *producer) Produce(ctx context.Context, rec driver.Record, done func(dri
 	s.run = p.run
 	p.mu.Unlock()
 	s.done, s.class, s.n = done, t.class, n
-	s.fill(&rec, t.name, now)
+	s.fill(&rec, t.name)
 	p.cl.Produce(within, &s.rec, p.promise)
 	return nil
 }
@@ -276,12 +274,17 @@ func (p *producer) unlinger() {
 // newDeadline begins a new span of records that share a deadline: they are
 // given up between 1 and 9/8 of the delivery time-out after they came.
 // franz-go's RecordDeliveryTimeout counts from the record's own time, which
-// may be years ago, and so cannot be used. Under mu.
-func (p *producer) newDeadline(now time.Time) {
+// may be years ago, and so cannot be used. A timer ends the span: to look at
+// the clock for each record takes a third of Produce. Under mu.
+func (p *producer) newDeadline() {
 	span := p.c.o.DeliveryTimeout / 8
-	p.due = now.Add(span)
 	ctx, cancel := context.WithCancel(p.life)
 	time.AfterFunc(p.c.o.DeliveryTimeout+span, cancel)
+	time.AfterFunc(span, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.deadline = nil
+	})
 	p.deadline = ctx
 }
 

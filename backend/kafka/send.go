@@ -50,7 +50,7 @@ func size(r *driver.Record) int {
 }
 
 // fill makes the send carry rec, whose bytes it borrows.
-func (s *send) fill(rec *driver.Record, stream string, now time.Time) {
+func (s *send) fill(rec *driver.Record, stream string) {
 	k := &s.rec
 	k.Topic, k.Key, k.Value = stream, rec.Key, rec.Value
 	if n := len(rec.Headers); n > 0 {
@@ -66,7 +66,7 @@ func (s *send) fill(rec *driver.Record, stream string, now time.Time) {
 	}
 	k.Timestamp = rec.Time
 	if rec.Time.IsZero() {
-		k.Timestamp = now
+		k.Timestamp = time.Now()
 	}
 	k.Partition = noShard
 	if i, ok := rec.Shard.Index(); ok {
