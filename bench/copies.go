@@ -13,8 +13,8 @@ import (
 	"github.com/seastreamer/seastreamer/backend/redis"
 )
 
-// copyPairs compares exactly-once copies between backends with one end of them,
-// used raw and alone: no client copies between these exactly once.
+// copyPairs compares copies between backends with one end of them, used raw and
+// alone: no client copies between these exactly once.
 func copyPairs(e *environment) ([]pair, error) {
 	values := make([][]byte, 1024)
 	for i := range values {
@@ -23,14 +23,14 @@ func copyPairs(e *environment) ([]pair, error) {
 	r := &redisRows{environment: e, values: values}
 	write := side{"rueidis XADD, DoMulti of 512", r.produceRaw(1, 1)}
 	least := func(from, to string) side { return side{"sea cp", r.command(from, to)} }
-	return []pair{
+	return append(byHandPairs(r), []pair{
 		{name: "kafka to kafka, at least once", goal: "≥ 0.80", ours: least("kafka", "kafka"), peer: side{"franz-go, writing", r.writeKafka()}},
 		{name: "redis to kafka, at least once", goal: "≥ 0.80", ours: least("redis", "kafka"), peer: side{"rueidis XREAD, replies walked by hand", r.consumeRaw()}},
 		{name: "kafka to redis, at least once", goal: "≥ 0.80", ours: least("kafka", "redis"), peer: write},
 		{name: "redis to kafka, exactly once", goal: "≥ 0.65", ours: side{"seastreamer", r.copies("redis", "kafka")}, peer: side{"rueidis XREAD, replies walked by hand", r.consumeRaw()}},
 		{name: "kafka to redis, exactly once", goal: "≥ 0.45", ours: side{"seastreamer", r.copies("kafka", "redis")}, peer: write},
 		{name: "redis to redis, exactly once", goal: "≥ 0.45", ours: side{"seastreamer", r.copies("redis", "redis")}, peer: write},
-	}, nil
+	}...), nil
 }
 
 // ends fills an input and returns the URLs of it and of an output.

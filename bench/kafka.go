@@ -84,20 +84,12 @@ func produceOurs(ctx context.Context, s *seastreamer.Streamer, topic string, val
 }
 
 func produceRaw(ctx context.Context, broker, topic string, values [][]byte, n int) error {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0),
-		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedBytes(32<<20), kgo.MaxBufferedRecords(1<<30))
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	var first kgo.FirstErrPromise
-	for i := range n {
-		cl.Produce(ctx, &kgo.Record{Value: values[i%len(values)]}, first.Promise())
-	}
-	if err := cl.Flush(ctx); err != nil {
-		return err
-	}
-	return first.Err()
+	return writing(ctx, broker, topic, func(send func(key, value []byte)) error {
+		for i := range n {
+			send(nil, values[i%len(values)])
+		}
+		return nil
+	})
 }
 
 func consumeOurs(ctx context.Context, s *seastreamer.Streamer, topic string, n int) error {
@@ -123,25 +115,45 @@ func consumeOurs(ctx context.Context, s *seastreamer.Streamer, topic string, n i
 	return c.Close(ctx)
 }
 
-// consumeRaw reads with the limit that the backend arrives at for messages of
-// 256 bytes, of which it holds 4 MiB in memory ahead.
+// writing calls f with what sends to a topic, and waits for all that was sent.
+func writing(ctx context.Context, broker, topic string, f func(send func(key, value []byte)) error) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedBytes(32<<20), kgo.MaxBufferedRecords(1<<30))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	var first kgo.FirstErrPromise
+	if err := f(func(key, value []byte) { cl.Produce(ctx, &kgo.Record{Key: key, Value: value}, first.Promise()) }); err != nil {
+		return err
+	}
+	if err := cl.Flush(ctx); err != nil {
+		return err
+	}
+	return first.Err()
+}
+
 func consumeRaw(ctx context.Context, broker, topic string, n int) error {
+	size := 0
+	return eachRaw(ctx, broker, topic, n, func(r *kgo.Record) { size += len(r.Value) })
+}
+
+// eachRaw reads with the limit that the backend arrives at for messages of
+// 256 bytes, of which it holds 4 MiB in memory ahead.
+func eachRaw(ctx context.Context, broker, topic string, n int, f func(*kgo.Record)) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(2500<<10), kgo.FetchMaxPartitionBytes(2500<<10))
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
-	got, size := 0, 0
-	for got < n {
+	for got := 0; got < n; {
 		fs := cl.PollFetches(ctx)
 		if err := fs.Err(); err != nil {
 			return err
 		}
-		fs.EachRecord(func(r *kgo.Record) {
-			got++
-			size += len(r.Value)
-		})
+		got += fs.NumRecords()
+		fs.EachRecord(f)
 	}
 	return nil
 }
