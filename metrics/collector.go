@@ -109,6 +109,7 @@ func (c *Collector) look() {
 	ctx, cancel := context.WithTimeout(context.Background(), c.o.Timeout)
 	defer cancel()
 	began := time.Now()
+	clear(c.found) // or those of streams that have gone would be kept
 	c.found = c.found[:0]
 	up := 1.0
 	for _, part := range []struct {

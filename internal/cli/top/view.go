@@ -210,7 +210,7 @@ func (v *view) state() string {
 		return v.paint(red, v.fit(errorMark+" "+string(iostreams.EscapeLine(nil, []byte(v.failed.Error())))))
 	case v.typing:
 		return v.fit("/" + string(iostreams.EscapeLine(nil, []byte(v.filter))) + "▏")
-	case v.filter != "":
+	case v.filter != "" && v.l != nil:
 		return v.fit(fmt.Sprintf("/%s  %d of %d streams", iostreams.EscapeLine(nil, []byte(v.filter)), len(v.all), len(v.l.Streams)))
 	}
 	return ""

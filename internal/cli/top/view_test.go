@@ -102,6 +102,10 @@ func TestPictures(t *testing.T) {
 	if got := strings.Join(empty.lines(), "\n"); !strings.Contains(got, "looking …") {
 		t.Errorf("before the first look: %s", got)
 	}
+	for _, k := range []screen.Key{'/', 'a', screen.Enter, 'n', screen.Down} { // somebody is quick
+		empty.key(k)
+		empty.lines()
+	}
 }
 
 func names(v *view) string { return strings.Join(v.visible(), " ") }
