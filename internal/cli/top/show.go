@@ -68,9 +68,21 @@ func (r *row) ends() string {
 		if i > 0 {
 			b = append(b, ' ')
 		}
-		b = append(b, sh.Bound.Next.String()...)
+		if n := r.end(sh); n != nil {
+			b = append(b, n.String()...)
+		} else {
+			b = append(b, '-')
+		}
 	}
 	return string(b)
+}
+
+// end is where a shard ends; nil where it could not be described.
+func (r *row) end(sh admin.ShardInfo) *driver.Seq {
+	if r.Err != nil && sh.Messages.N < 0 {
+		return nil
+	}
+	return &sh.Bound.Next
 }
 
 func rows(l *look, stale time.Duration) []*row {
@@ -147,21 +159,21 @@ type worstDoc struct {
 }
 
 type streamDoc struct {
-	Name      string       `json:"name"`
-	Shards    int          `json:"shards"`
-	Rate      *float64     `json:"messages_per_s,omitempty"`
-	Mean      *float64     `json:"mean_per_s,omitempty"`
-	Bytes     *float64     `json:"bytes_per_s,omitempty"`
-	Messages  *int64       `json:"messages,omitempty"`
-	Estimated bool         `json:"estimated,omitempty"`
-	Size      *int64       `json:"bytes,omitempty"`
-	Newest    *time.Time   `json:"newest,omitempty"`
-	Age       *float64     `json:"age_s,omitempty"`
-	Next      []driver.Seq `json:"next"`
-	Members   *int         `json:"members,omitempty"`
-	Bursting  bool         `json:"bursting"`
-	Stale     bool         `json:"stale"`
-	Error     string       `json:"error,omitempty"`
+	Name      string        `json:"name"`
+	Shards    int           `json:"shards"`
+	Rate      *float64      `json:"messages_per_s,omitempty"`
+	Mean      *float64      `json:"mean_per_s,omitempty"`
+	Bytes     *float64      `json:"bytes_per_s,omitempty"`
+	Messages  *int64        `json:"messages,omitempty"`
+	Estimated bool          `json:"estimated,omitempty"`
+	Size      *int64        `json:"bytes,omitempty"`
+	Newest    *time.Time    `json:"newest,omitempty"`
+	Age       *float64      `json:"age_s,omitempty"`
+	Next      []*driver.Seq `json:"next"` // of a shard that could not be described null
+	Members   *int          `json:"members,omitempty"`
+	Bursting  bool          `json:"bursting"`
+	Stale     bool          `json:"stale"`
+	Error     string        `json:"error,omitempty"`
 }
 
 func document(l *look, rows []*row) doc {
@@ -178,9 +190,9 @@ func document(l *look, rows []*row) doc {
 		n := admin.Messages(r.StreamInfo)
 		s := streamDoc{Name: r.Name, Shards: len(r.Shards), Rate: listing.Known(r.Messages.Now), Mean: listing.Known(r.Messages.Mean), Bytes: listing.Known(r.Bytes.Now), Messages: listing.Known(n.N), Estimated: n.Estimated,
 			Size: listing.Known(admin.Bytes(r.StreamInfo)), Newest: listing.When(r.Newest), Age: listing.Known(r.age().Seconds()), Members: r.members,
-			Bursting: r.Bursting(), Stale: r.stale, Next: make([]driver.Seq, len(r.Shards)), Error: listing.ErrorText(r.Err)}
+			Bursting: r.Bursting(), Stale: r.stale, Next: make([]*driver.Seq, len(r.Shards)), Error: listing.ErrorText(r.Err)}
 		for j, sh := range r.Shards {
-			s.Next[j] = sh.Bound.Next
+			s.Next[j] = r.end(sh)
 		}
 		d.Streams[i] = s
 	}

@@ -33,6 +33,7 @@ func flow(name string, shards int, now, bytes float64, newest time.Time) admin.S
 func aLook(at time.Time, n int) *look {
 	broken := flow("broken", 1, math.NaN(), math.NaN(), time.Time{})
 	broken.Err = errors.New("no leader")
+	broken.Shards = append(broken.Shards, admin.ShardInfo{Index: 1, Messages: admin.Count{N: -1}, Bytes: -1})
 	burst, idle := flow("burst", 1, 60, 6000, at), flow("idle", 1, 0, 0, at.Add(-72*time.Hour))
 	burst.Usual, idle.Gap = 10, time.Minute
 	wave := 100 + 90*math.Sin(float64(n)/3)
