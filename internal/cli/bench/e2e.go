@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,12 +61,13 @@ func (o *options) e2e(parent context.Context, s *ss.Streamer, stream string) (re
 	var all atomic.Int64 // how many will have been sent
 	all.Store(o.n)
 	failed := make(chan error, 1)
-	go func() {
+	var sending sync.WaitGroup
+	sending.Go(func() {
 		err := o.stamp(ctx, s, stream, began, &all, stop)
 		if failed <- err; err != nil {
 			stop(err)
 		}
-	}()
+	})
 	var h histogram
 	var n int64
 	for b, err := range c.Batches(ctx) {
@@ -75,7 +77,7 @@ func (o *options) e2e(parent context.Context, s *ss.Streamer, stream string) (re
 			}
 			err = cmp.Or(context.Cause(ctx), err)
 			stop(err)
-			<-failed // the producer is closed: what it still writes would make the stream again
+			sending.Wait() // the producer is closed: what it still writes would make the stream again
 			return result{}, err
 		}
 		now := time.Since(began)

@@ -107,7 +107,7 @@ func run(ctx context.Context, f *factory.Factory, c *admin.Client, o options) er
 	for {
 		r, err := s.Sample(ctx)
 		if ctx.Err() != nil { // it was told to end: what was seen since is in part
-			return nil //nolint:nilerr // being told to end is no failure
+			return nil
 		}
 		if err != nil {
 			return err
