@@ -24,16 +24,16 @@ type doc struct {
 }
 
 type shardDoc struct {
-	Shard    int32      `json:"shard"`
-	First    driver.Seq `json:"first"`
-	Next     driver.Seq `json:"next"`
-	Messages *int64     `json:"messages,omitempty"`
-	Bytes    *int64     `json:"bytes,omitempty"`
-	Oldest   *time.Time `json:"oldest,omitempty"`
-	Newest   *time.Time `json:"newest,omitempty"`
-	Leader   string     `json:"leader,omitempty"`
-	Replicas []string   `json:"replicas,omitempty"`
-	InSync   []string   `json:"in_sync,omitempty"`
+	Shard    int32       `json:"shard"`
+	First    *driver.Seq `json:"first,omitempty"`
+	Next     *driver.Seq `json:"next,omitempty"`
+	Messages *int64      `json:"messages,omitempty"`
+	Bytes    *int64      `json:"bytes,omitempty"`
+	Oldest   *time.Time  `json:"oldest,omitempty"`
+	Newest   *time.Time  `json:"newest,omitempty"`
+	Leader   string      `json:"leader,omitempty"`
+	Replicas []string    `json:"replicas,omitempty"`
+	InSync   []string    `json:"in_sync,omitempty"`
 }
 
 func document(in admin.StreamInfo, d admin.Detail) doc {
@@ -61,8 +61,12 @@ func document(in admin.StreamInfo, d admin.Detail) doc {
 func whole(in admin.StreamInfo, d admin.Detail) doc {
 	out := document(in, d)
 	for _, sh := range in.Shards {
-		out.Each = append(out.Each, shardDoc{Shard: sh.Index, First: sh.Bound.First, Next: sh.Bound.Next, Messages: listing.Known(sh.Messages.N),
-			Bytes: listing.Known(sh.Bytes), Oldest: listing.When(sh.FirstTime), Newest: listing.When(sh.LastTime), Leader: sh.Leader, Replicas: sh.Replicas, InSync: sh.InSync})
+		d := shardDoc{Shard: sh.Index, Messages: listing.Known(sh.Messages.N),
+			Bytes: listing.Known(sh.Bytes), Oldest: listing.When(sh.FirstTime), Newest: listing.When(sh.LastTime), Leader: sh.Leader, Replicas: sh.Replicas, InSync: sh.InSync}
+		if b := bounds(in, sh); b != nil {
+			d.First, d.Next = &b.First, &b.Next
+		}
+		out.Each = append(out.Each, d)
 	}
 	return out
 }

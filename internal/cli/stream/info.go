@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	ss "github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/admin"
 	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
@@ -62,7 +63,7 @@ func show(f *factory.Factory, o listing.Options, infos []admin.StreamInfo) error
 		}
 		var rows []shardRow
 		for _, sh := range in.Shards {
-			rows = append(rows, shardRow{in.Name, sh})
+			rows = append(rows, shardRow{in.Name, bounds(in, sh), sh})
 		}
 		if err := listing.Write(f.IO, o, shardColumns, listing.Each(rows), nil); err != nil {
 			return err
@@ -98,14 +99,37 @@ func head(f *factory.Factory, o listing.Options, in admin.StreamInfo) error {
 
 type shardRow struct {
 	stream string
+	bounds *ss.Bound // nil is not known
 	admin.ShardInfo
+}
+
+// bounds are those of a shard; nil where it could not be described.
+func bounds(in admin.StreamInfo, sh admin.ShardInfo) *ss.Bound {
+	if in.Err != nil && sh.Messages.N < 0 {
+		return nil
+	}
+	return &sh.Bound
+}
+
+func (s shardRow) first() string {
+	if s.bounds == nil {
+		return ""
+	}
+	return s.bounds.First.String()
+}
+
+func (s shardRow) next() string {
+	if s.bounds == nil {
+		return ""
+	}
+	return s.bounds.Next.String()
 }
 
 var shardColumns = []listing.Column[shardRow]{
 	{Name: "stream", Raw: func(s shardRow) string { return s.stream }, Wide: true},
 	{Name: "shard", Raw: func(s shardRow) string { return strconv.Itoa(int(s.Index)) }, Right: true},
-	{Name: "first", Raw: func(s shardRow) string { return s.Bound.First.String() }, Right: true},
-	{Name: "next", Raw: func(s shardRow) string { return s.Bound.Next.String() }, Right: true},
+	{Name: "first", Raw: shardRow.first, Right: true},
+	{Name: "next", Raw: shardRow.next, Right: true},
 	{Name: "messages", Raw: func(s shardRow) string { return listing.Count(s.Messages) }, Human: func(s shardRow) string { return listing.HumanCount(s.Messages) }, Right: true},
 	{Name: "bytes", Raw: func(s shardRow) string { return listing.Number(s.Bytes) }, Human: func(s shardRow) string { return listing.Bytes(s.Bytes) }, Right: true},
 	{Name: "oldest", Raw: func(s shardRow) string { return listing.Time(s.FirstTime) }, Human: func(s shardRow) string { return listing.Ago(s.FirstTime) }},
