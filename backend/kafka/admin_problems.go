@@ -133,7 +133,7 @@ func (c *client) shardProblems(ctx context.Context, meta *kmsg.MetadataResponse)
 				add("leaderless", "nothing can be written or read: replicas %v, in sync %v", p.Replicas, p.ISR)
 			}
 			if n := least[*t.Topic]; len(p.ISR) < n {
-				add("under-min-in-sync", "%d in sync, and %s is %d: what waits for all replicas cannot be written", len(p.ISR), setInSync, n)
+				add("under-min-in-sync", "%d in sync, and %s is %d: what waits for all replicas may be refused", len(p.ISR), setInSync, n)
 			}
 			if len(p.ISR) < len(p.Replicas) {
 				add("under-replicated", "replicas %v, in sync %v", p.Replicas, p.ISR)

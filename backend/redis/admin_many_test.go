@@ -2,6 +2,7 @@ package redis
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -19,6 +20,7 @@ import (
 // a tenth as many groups, and a stream with a tenth as many shards.
 func TestAdministrationOfMany(t *testing.T) {
 	n := fromEnv(t, "REDIS_STREAMS", 5000)
+	timed := os.Getenv("REDIS_STREAMS") != "" // beside other tests a time says nothing
 	const page = 1000
 	s := redistest.ForTest(t, redistest.Options{})
 	c := open(t, s.URL(), Options{})
@@ -77,7 +79,7 @@ func TestAdministrationOfMany(t *testing.T) {
 		f()
 		took := time.Since(began)
 		t.Logf("%s: %v", what, took)
-		if took > 3*time.Second {
+		if timed && took > 3*time.Second {
 			t.Errorf("%s took %v, want 3s at most", what, took)
 		}
 	}

@@ -59,7 +59,7 @@ var redisBads = []bad{
 	{"streamer consume news --broker redis://{tls}", "", 3, "{tls}", "rediss://"},
 	{"streamer consume news --broker rediss://{tls}", "", 4, "{tls}", "certificate"},
 	{"streamer consume news --broker redis+sentinel://{redis}?master=mymaster", "", 2, "{redis}", "no Sentinel"},
-	{"streamer produce news --broker redis://{redis}?replicas=1&request_timeout=200ms", "x\n", 9, "0 of 1 replicas", ""},
+	{"streamer produce news --broker redis://{redis}?replicas=1&request_timeout=1s", "x\n", 9, "0 of 1 replicas", ""},
 
 	// credentials
 	{"streamer consume news --broker redis://{auth}", "", 4, "{auth} wants a password", "password_file"},
