@@ -150,7 +150,7 @@ func TestPairs(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	r.effective("relays", r.kills, r.hits)
+	r.effective("relays", r.kills, r.hits, 80)
 	t.Logf("seed %d: %d messages and %d kills for each of 9 pairs and 2 deliveries, units of %d", r.seed, messages, kills, unit)
 	r.claims.end()
 }

@@ -84,9 +84,9 @@ func TestExactlyFileKafkaRedis(t *testing.T) {
 	}
 	n, hit, _ := ledger.Faults(first, second)
 	r.claims.check(books.Begun() >= messages && books.Acked() == books.Begun(), "%d messages sent, at least %d are wanted, %d acknowledged", books.Begun(), messages, books.Acked())
-	r.effective("relays", n, hit)
-	r.effective("Kafka", kb.Kills, kb.Effective)
-	r.effective("Redis", rb.Kills, rb.Effective)
+	r.effective("relays", n, hit, 80)
+	r.effective("Kafka", kb.Kills, kb.Effective, 80)
+	r.effective("Redis", rb.Kills, rb.Effective, 80)
 	r.claims.check(len(r.crew.Exits()) == 0, "no relay ended by itself: %q", r.crew.Exits())
 	r.claims.check(r.crew.Peak() > 0 && r.crew.Peak() <= 128, "a relay or writer had %.0f MiB at most, 128 are allowed", r.crew.Peak())
 	t.Logf("seed %d: %d messages at %d/s in %v (faults for %v), kills: %d relays (%d effective), %d Kafka (%d), %d Redis (%d); longest stall %v; units %d and %d, not committed %d and %d; ends of transactions that Kafka left out, written by the relays: %d",

@@ -129,8 +129,7 @@ func TestSharedRebalances(t *testing.T) {
 		}
 	}
 	n, hit, paused := ledger.Faults(all...)
-	// So few that one of ten is not what 80 % can be asked of.
-	r.claims.check(hit*3 >= n*2, "%d of %d kills of members hit work under way, at least two thirds are wanted", hit, n)
+	r.effective("members", n, hit, 66)
 	r.claims.check(len(r.crew.Exits()) == 0, "no member ended by itself: %q", r.crew.Exits())
 	t.Logf("seed %d: %d messages at %d/s to %d members of 3 groups over %d shards; storm of %v: %d kills of members (%d effective), %d pauses of %v, %d kills of Kafka and %d of Redis; %d units, %d times tried again; most memory %.0f MiB; longest without any progress %v; ends of transactions that Kafka left out, written by the members: %d",
 		r.seed, books.Begun(), rate, members, shards, storm.Round(time.Second), n, hit, paused, pause, kb.Kills, rb.Kills, units, again, r.crew.Peak(), stall.Round(time.Millisecond), r.healed())

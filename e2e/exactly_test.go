@@ -204,10 +204,14 @@ func (r *faultRun) books() *ledger.Books {
 	return b
 }
 
-// shares is how many of the kills were effective, as a claim.
-func (r *faultRun) effective(what string, kills, effective int) {
+// effective claims that so many percent of the kills hit something under way,
+// and half as many where there are so few that chance has a say.
+func (r *faultRun) effective(what string, kills, effective, percent int) {
 	r.t.Helper()
-	r.claims.check(effective*10 >= kills*8, "%d of %d kills of %s hit work under way, at least 80 %% are wanted", effective, kills, what)
+	if kills < 20 {
+		percent /= 2
+	}
+	r.claims.check(effective*100 >= kills*percent, "%d of %d kills of %s hit work under way, at least %d %% are wanted", effective, kills, what, percent)
 }
 
 // healed is how many partitions had a transaction, by the workers' logs, whose
