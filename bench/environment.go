@@ -135,8 +135,13 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// settle waits until what was prepared, or the side before has written, is on
+// the disk: else that is written while the next is measured.
+func settle() { syscall.Sync() }
+
 // timed runs f in this process.
 func timed(n int, f func() error) (figure, error) {
+	settle()
 	c, t := cpu(), time.Now()
 	err := f()
 	return figure{wall: time.Since(t), cpu: cpu() - c, n: n}, err

@@ -100,6 +100,7 @@ func firstError(errs ...error) error {
 
 // command runs a process to its end and returns what it cost.
 func command(cmd *exec.Cmd) (figure, error) {
+	settle()
 	t := time.Now()
 	if err := cmd.Start(); err != nil {
 		return figure{}, err
