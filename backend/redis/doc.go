@@ -135,11 +135,15 @@
 // replicated; Synced for stable storage, by WAITAOF where appendfsync is not
 // always, and is refused where the server can do neither. Without Replicas a
 // fail-over loses what the master had acknowledged and not yet passed on: class
-// process does not say more. With appendfsync everysec, Redis's default, it says
-// a little less: while the disk is busy with an fsync, Redis puts its writes to
-// the file off for up to two seconds and answers all the same
-// (flushAppendOnlyFile in its aof.c), and a kill then takes them. With
-// appendfsync no or always it does not.
+// process does not say more. With fewer than all replicas it may still lose
+// some, since the one that is promoted is mostly, not always, the one that has
+// most: on a busy machine Sentinel has been seen to fail over again from a
+// master that ran, to a replica that had stopped following it. With all of
+// them, writing waits while one is away. With appendfsync everysec, Redis's
+// default, class process says a little less: while the disk is busy with an
+// fsync, Redis puts its writes to the file off for up to two seconds and answers
+// all the same (flushAppendOnlyFile in its aof.c), and a kill then takes them.
+// With appendfsync no or always it does not.
 //
 // A write whose reply never came is ErrUnknown and is not repeated, except with
 // ExactlyOnce, which repeats in a way that adds a record once: by XADD IDMP

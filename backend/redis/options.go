@@ -80,7 +80,8 @@ type Options struct {
 	// does not.
 	MaxAge time.Duration
 	// Replicas [replicas] has to acknowledge a record before it counts as
-	// written (WAIT); zero waits for none.
+	// written (WAIT); zero waits for none. Fewer than the master has do not
+	// keep a record through every fail-over: another one may be promoted.
 	Replicas int
 	// Synced [synced] acknowledges a record when it is on stable storage:
 	// appendfsync always, or WAITAOF from Redis 7.2. A server that has neither
