@@ -2,21 +2,52 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/redis/rueidis"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Copies at least once as a program would have them that is written for just
-// one pair, and keeps no progress: how much of a raw end a copy can reach where
-// its two ends and their brokers share the processors.
+// How much of a raw end a copy can reach where its two ends and their brokers
+// share the processors: beside the two ends used raw at once, and beside copies
+// as a program would have them that is written for just one pair and keeps no
+// progress.
 
 // byHandPairs compares the command with those.
 func byHandPairs(r *redisRows) []pair {
 	least := func(from, to string) side { return side{"sea cp", r.command(from, to)} }
 	return []pair{
+		{name: "kafka to kafka, at least once, as its ends", goal: "≥ 0.80", ours: least("kafka", "kafka"), peer: side{"franz-go, writing, and reading on its own", r.bothEnds()}},
 		{name: "kafka to kafka, at least once, as a copy", goal: "–", ours: least("kafka", "kafka"), peer: side{"franz-go, reading and writing", r.byHand("kafka")}},
 		{name: "redis to kafka, at least once, as a copy", goal: "–", ours: least("redis", "kafka"), peer: side{"rueidis XREAD into franz-go", r.byHand("redis")}},
+	}
+}
+
+// bothEnds uses the two ends at once, each for itself.
+func (r *redisRows) bothEnds() func(context.Context) (figure, error) {
+	return func(ctx context.Context) (figure, error) {
+		broker, err := r.broker(ctx)
+		if err != nil {
+			return figure{}, err
+		}
+		in, dropIn, err := r.topic(ctx)
+		if err != nil {
+			return figure{}, err
+		}
+		defer dropIn()
+		out, dropOut, err := r.topic(ctx)
+		if err != nil {
+			return figure{}, err
+		}
+		defer dropOut()
+		if err := produceRaw(ctx, broker, in, r.values, r.n); err != nil {
+			return figure{}, err
+		}
+		return timed(r.n, func() error {
+			read := make(chan error, 1)
+			go func() { read <- consumeRaw(ctx, broker, in, r.n) }()
+			return errors.Join(produceRaw(ctx, broker, out, r.values, r.n), <-read)
+		})
 	}
 }
 
