@@ -139,8 +139,7 @@ type place struct {
 	counted bool
 	since   driver.Seq // where next was when the counting began
 	deleted driver.Seq // the highest deleted by XDEL then
-	marks   [16]mark   // where before was how many, of late
-	marked  int
+	marks   []mark     // where before was how many, the older the fewer
 	recent  []driver.Seq // the last that were read
 
 	top      driver.Seq // the highest entry that was known to exist
@@ -173,12 +172,27 @@ func (p *place) took(ids []driver.Seq) {
 	p.mark()
 }
 
-// mark notes how many there were before next.
+// mostMarks is how many marks a place has at most.
+const mostMarks = 32
+
+// mark notes how many there were before next. When there is no room every second
+// one of the older half goes: the first one stays, so that a stream that has lost
+// its end is known again however much that was.
 func (p *place) mark() {
-	if p.counted {
-		p.marks[p.marked%len(p.marks)] = mark{p.next, p.before}
-		p.marked++
+	if !p.counted {
+		return
 	}
+	if len(p.marks) == mostMarks {
+		n := 0
+		for i, m := range p.marks {
+			if i >= mostMarks/2 || i%2 == 0 {
+				p.marks[n] = m
+				n++
+			}
+		}
+		p.marks = p.marks[:n]
+	}
+	p.marks = append(p.marks, mark{p.next, p.before})
 }
 
 // count begins to count anew at next, where n entries were removed before it.
@@ -261,7 +275,7 @@ func (p *place) sameStream(s *sight) bool {
 	if s.length > 0 && s.first != p.first && (s.first.Less(p.first) || s.removed() == 0) {
 		return false
 	}
-	if s.added == 0 || p.marked == 0 {
+	if s.added == 0 {
 		return false
 	}
 	if len(p.recent) > 0 && !s.top.Less(p.recent[0]) {
@@ -269,7 +283,7 @@ func (p *place) sameStream(s *sight) bool {
 		return read
 	}
 	end, there := s.end(), false
-	for _, m := range p.marks[:min(p.marked, len(p.marks))] {
+	for _, m := range p.marks {
 		if m.id == end && m.before != s.added || m.id.Less(end) && m.before > s.added || end.Less(m.id) && m.before < s.added {
 			return false
 		}

@@ -120,6 +120,31 @@ func TestTruncated(t *testing.T) {
 	r.wants("2-5")
 }
 
+// TestTruncatedFarBack: it comes back without more than the last reads, as a
+// replica does that becomes the master.
+func TestTruncatedFarBack(t *testing.T) {
+	s := redistest.ForTest(t, redistest.Options{Directives: []string{"save 3600 1"}})
+	c := open(t, s.URL(), Options{DiscoverEvery: 100 * time.Millisecond})
+	addTo(t, s, "1-0")
+	r := consume(t, c, earliest)
+	r.wants("1-0")
+	for i := 2; i <= 300; i++ {
+		id := fmt.Sprintf("%d-0", i)
+		addTo(t, s, id)
+		r.wants(id)
+		if i == 21 {
+			s.Call(t, 1, "SAVE")
+		}
+	}
+	s.Kill(1)
+	if err := s.Restart(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	r.wants("gap 300-1 21-1 truncated")
+	addTo(t, s, "21-5")
+	r.wants("21-5")
+}
+
 // TestProgressIsChecked: what Assigned says is somebody's progress.
 func TestProgressIsChecked(t *testing.T) {
 	for _, x := range []struct {
@@ -151,16 +176,16 @@ func TestProgressIsChecked(t *testing.T) {
 func TestJudge(t *testing.T) {
 	q := func(hi uint64) driver.Seq { return driver.Seq{Hi: hi} }
 	// Ten entries, 1 to 10, of which five were read.
-	marks := [16]mark{{q(3), 2}, {q(9), 8}}
-	half := place{marks: marks, marked: 2, gone: true, next: q(5).Succ(), witness: q(5), before: 5, counted: true, top: q(10), added: 10, first: q(1)}
-	all := place{marks: marks, marked: 2, gone: true, next: q(10).Succ(), witness: q(10), before: 10, counted: true, top: q(10), added: 10, first: q(1)}
+	marks := []mark{{q(3), 2}, {q(9), 8}}
+	half := place{marks: marks, gone: true, next: q(5).Succ(), witness: q(5), before: 5, counted: true, top: q(10), added: 10, first: q(1)}
+	all := place{marks: marks, gone: true, next: q(10).Succ(), witness: q(10), before: 10, counted: true, top: q(10), added: 10, first: q(1)}
 	started := half // somewhere, not at the front
 	started.counted = false
 	gone := half
 	gone.vanished = true
 	// Reading began behind a gap: nothing is known of what was below 9.
 	behindGap := all
-	behindGap.marks, behindGap.marked, behindGap.recent = [16]mark{{q(9), 8}, {q(10).Succ(), 10}}, 2, []driver.Seq{q(9), q(10)}
+	behindGap.marks, behindGap.recent = []mark{{q(9), 8}, {q(10).Succ(), 10}}, []driver.Seq{q(9), q(10)}
 	for _, x := range []struct {
 		name string
 		p    place
