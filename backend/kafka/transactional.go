@@ -122,11 +122,21 @@ func (t *transactional) begin(ctx context.Context) error {
 // became of it.
 func (t *transactional) end(ctx context.Context, commit kgo.TransactionEndTry) error {
 	var err error
-	if gone := t.c.ask(ctx, func() { err = t.cl.EndTransaction(t.life, commit) }); gone != nil {
+	if gone := t.c.ask(ctx, func() {
+		t.settleTopics()
+		err = t.cl.EndTransaction(t.life, commit)
+	}); gone != nil {
 		return gone
 	}
 	return err
 }
+
+// settleTopics waits until franz-go has stored the partitions of the topics that
+// it has just got to know. It sends their first records before (1.22.3,
+// storePartitionsUpdate), and EndTransaction looks there for what was written: if
+// it finds nothing it aborts, and returns nil as if it had committed. To forget a
+// topic that cannot be has no effect but to wait for its turn.
+func (t *transactional) settleTopics() { t.cl.PurgeTopicsFromProducing("/") }
 
 // abort drops the records that have not left, waits for the others, and aborts
 // the transaction. nil means that nothing of it will ever be seen.

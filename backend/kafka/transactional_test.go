@@ -1,0 +1,66 @@
+package kafka
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// TestEndWaitsForMetadata: a transaction does not end while franz-go is busy
+// with what the broker says of topics. See settleTopics: 400 first commits on a
+// machine that was busy had one or two that were aborts.
+func TestEndWaitsForMetadata(t *testing.T) {
+	cluster := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "s"))
+	var hold atomic.Bool
+	held, release, ended := make(chan struct{}), make(chan struct{}), make(chan bool, 1)
+	cluster.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if hold.CompareAndSwap(true, false) {
+			close(held)
+			cluster.SleepControl(func() { <-release })
+		}
+		return nil, nil, false
+	})
+	cluster.ControlKey(int16(kmsg.EndTxn), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		ended <- r.(*kmsg.EndTxnRequest).Commit
+		return nil, nil, false
+	})
+	c := open(t, url(cluster.ListenAddrs(), ""), Options{})
+	x, err := c.transactional("id", safeTransactions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close(t.Context()) //nolint:errcheck // nothing is in flight
+	if err := x.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	produce := func() error {
+		return x.cl.ProduceSync(t.Context(), &kgo.Record{Topic: "s", Partition: explicit(0)}).FirstErr()
+	}
+	if err := produce(); err != nil {
+		t.Fatal(err)
+	}
+	hold.Store(true)
+	x.cl.ForceMetadataRefresh()
+	<-held
+	done := make(chan error, 1)
+	go func() { done <- x.end(t.Context(), kgo.TryCommit) }()
+	// Once it ends nothing more is taken.
+	for until := time.Now().Add(100 * time.Millisecond); time.Now().Before(until); {
+		if err := produce(); err != nil {
+			t.Errorf("it ends before metadata has come: %v", err)
+			break
+		}
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if commit := <-ended; !commit {
+		t.Error("what was to be committed was aborted")
+	}
+}
