@@ -224,9 +224,9 @@ func (a *administration) access() {
 		}
 		return m
 	}
-	if got, want := users()["alice"], []string{"scram-sha-512 (4096 iterations)"}; !reflect.DeepEqual(got, want) {
-		t.Errorf("alice has %q, want %q", got, want)
-	}
+	a.until("every broker knows alice", func() bool {
+		return reflect.DeepEqual(users()["alice"], []string{"scram-sha-512 (4096 iterations)"})
+	})
 	if got := users()["root"]; len(got) != 2 {
 		t.Errorf("root has %q, want both", got)
 	}
@@ -252,9 +252,10 @@ func (a *administration) access() {
 	}
 	alice := as("canary-2", "")
 	for _, query := range []string{"", "sasl=scram-sha-256&"} {
-		if _, err := as("canary-2", query).Bounds(t.Context(), nil); err != nil {
-			t.Errorf("alice with the new password, %q: %v", query, err)
-		}
+		a.until("alice is let in with the new password, "+query, func() bool {
+			_, err := as("canary-2", query).Bounds(t.Context(), nil)
+			return err == nil
+		})
 	}
 	if _, err := as("canary-old", "sasl=scram-sha-256&").Bounds(t.Context(), nil); !errors.Is(err, driver.ErrDenied) {
 		t.Errorf("alice with the old password: %v, want ErrDenied", err)
