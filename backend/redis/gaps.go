@@ -137,9 +137,9 @@ type place struct {
 	// began in the middle, until the end is reached.
 	before  uint64
 	counted bool
-	since   driver.Seq // where next was when the counting began
-	deleted driver.Seq // the highest deleted by XDEL then
-	marks   []mark     // where before was how many, the older the fewer
+	since   driver.Seq   // where next was when the counting began
+	deleted driver.Seq   // the highest deleted by XDEL then
+	marks   []mark       // where before was how many, the older the fewer
 	recent  []driver.Seq // the last that were read
 
 	top      driver.Seq // the highest entry that was known to exist
