@@ -126,6 +126,9 @@ func Root(f *factory.Factory, name string) *cobra.Command {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if cmd.HasSubCommands() && cmd.Flags().NArg() > 0 { // it is the flag of a command that there is not
+			return factory.NoCommand(cmd, cmd.Flags().Args())
+		}
 		return exit.Usagef(cmd.CommandPath()+" --help lists the flags", "%v", err)
 	})
 	return root
