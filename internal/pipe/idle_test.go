@@ -105,7 +105,7 @@ func TestNoDescriptorsLeft(t *testing.T) {
 		fmt.Fprintln(w, i)
 		w.Close()
 	}
-	tap.end(t, 2*time.Second)
+	tap.end(t)
 	f.Stop(time.Second)
 	f.end(t)
 	if after := count(); after > before+4 { // the test's own may come and go

@@ -55,8 +55,9 @@ func startTapAt(t *testing.T, path string, o TapOptions, src Source) *tapRun {
 }
 
 // end stops the tap and waits for it.
-func (r *tapRun) end(t *testing.T, limit time.Duration) {
+func (r *tapRun) end(t *testing.T) {
 	t.Helper()
+	const limit = 10 * time.Second
 	start := time.Now()
 	r.Stop()
 	select {
@@ -129,7 +130,7 @@ func TestTapCatEndsAndTheNextGoesOn(t *testing.T) {
 		wantText(t, "cat of nothing", run(t, "", "cat", path), "")
 		src.add(3)
 		wantText(t, "next cat", run(t, "", "cat", path), lines(50_000, 50_003))
-		tap.end(t, time.Second)
+		tap.end(t)
 		if taken, _ := src.counts(); taken != 50_003 {
 			t.Errorf("taken %d, want 50003", taken)
 		}
@@ -155,7 +156,7 @@ func TestTapFetchesLittle(t *testing.T) {
 		t.Errorf("%d frames fetched, at most %d expected", was, limit)
 	}
 	unix.Close(fd)
-	tap.end(t, time.Second)
+	tap.end(t)
 	if src.maxGap > (DefaultPipeSize+8*batchFull)/len(line(10)) {
 		t.Errorf("%d frames were held at once", src.maxGap)
 	}
@@ -225,7 +226,7 @@ func TestTapReadersThatLeave(t *testing.T) {
 	if next != n {
 		t.Errorf("lines up to %d, want %d", next, n)
 	}
-	tap.end(t, time.Second)
+	tap.end(t)
 	var frames int64
 	for _, s := range ended {
 		frames += s.Frames
@@ -275,7 +276,7 @@ func TestTapRecordSizes(t *testing.T) {
 			}
 		}
 		t.Logf("pipe of %d: %d readers", size, readers)
-		tap.end(t, time.Second)
+		tap.end(t)
 	}
 }
 
@@ -327,7 +328,7 @@ func TestTapPerOpen(t *testing.T) {
 			t.Errorf("%d empty outputs with flock, want at most %d", empty, limit)
 		}
 		t.Logf("locked %v: %d empty", locked, empty)
-		tap.end(t, time.Second)
+		tap.end(t)
 	}
 	src := newMemSource(10, line)
 	_, path := startTap(t, TapOptions{PerOpen: 3}, src)
@@ -369,7 +370,7 @@ func TestTapCatWhileWriting(t *testing.T) {
 		end := src.end
 		src.mu.Unlock()
 		wantText(t, fmt.Sprint("one inode ", one), all.String(), lines(0, end))
-		tap.end(t, time.Second)
+		tap.end(t)
 	}
 }
 
@@ -388,7 +389,7 @@ func TestTapFollow(t *testing.T) {
 			}
 		}
 		waitFor(t, "taken", func() bool { taken, cursor := src.counts(); return taken == 101 && cursor == 101 })
-		tap.end(t, time.Second)
+		tap.end(t)
 		wantText(t, "the rest", cat.wait(t, time.Second), lines(100, 101))
 	}
 	// Some tails (that of coreutils 9.1) seek in the new pipe when the name has
@@ -414,7 +415,7 @@ func TestTapSessionKinds(t *testing.T) {
 	for range 3 {
 		wantText(t, "every time", run(t, "", "cat", path), lines(0, 20_000))
 	}
-	tap.end(t, time.Second)
+	tap.end(t)
 
 	src = newMemSource(20_000, line)
 	tap, path = startTap(t, TapOptions{Session: Live, Follow: true}, src)
@@ -432,7 +433,7 @@ func TestTapSessionKinds(t *testing.T) {
 		waitFor(t, "end of session", func() bool { return tap.Stats().Sessions > before })
 		src.add(100) // nobody sees these
 	}
-	tap.end(t, time.Second)
+	tap.end(t)
 }
 
 func (s *memSource) size() int {
@@ -458,7 +459,7 @@ func TestTapReadersQueue(t *testing.T) {
 	}
 	first.kill(t)
 	wantText(t, "the second", second.wait(t, 10*time.Second), "line ")
-	tap.end(t, time.Second)
+	tap.end(t)
 }
 
 // Row 18: a reader that came before any data sees the end.
@@ -477,7 +478,7 @@ func TestTapStopEmpty(t *testing.T) {
 			}
 			return n == 3
 		})
-		tap.end(t, time.Second)
+		tap.end(t)
 		for _, c := range cats {
 			wantText(t, "cat", c.wait(t, time.Second), "")
 		}
@@ -500,7 +501,7 @@ func TestTapStopStalled(t *testing.T) {
 			}
 			defer unix.Close(fd)
 			waitFor(t, "a full pipe", func() bool { return unread(fd) > DefaultPipeSize*3/4 })
-			tap.end(t, 2*time.Second)
+			tap.end(t)
 			if taken, _ := src.counts(); taken != 0 {
 				t.Errorf("taken %d, want 0", taken)
 			}
@@ -532,7 +533,7 @@ func TestTapStopLetsTheReaderFinish(t *testing.T) {
 		b.ReadFrom(cat.out)
 		got <- b.String()
 	}()
-	tap.end(t, 3*time.Second)
+	tap.end(t)
 	taken, _ := src.counts()
 	wantText(t, "cat", first+"\n"+<-got, lines(0, taken))
 	if taken == 0 || taken == 3_000_000 {
@@ -589,7 +590,7 @@ func TestTapReclaim(t *testing.T) {
 	waitFor(t, "a reader blocked in open", func() bool { return blockedInOpen(cat.cmd.Process.Pid) })
 	tap := startTapAt(t, path, TapOptions{}, newMemSource(20, line))
 	wantText(t, "the blocked one", cat.wait(t, 10*time.Second), lines(0, 20))
-	tap.end(t, time.Second)
+	tap.end(t)
 }
 
 // The source's error ends Serve, after what came before it.
@@ -646,7 +647,7 @@ func TestTapFallsBack(t *testing.T) {
 		if len(notices) != 1 || !tap.opts.OneInode {
 			t.Errorf("notices %q, one inode %v", notices, tap.opts.OneInode)
 		}
-		tap.end(t, time.Second)
+		tap.end(t)
 		return
 	}
 	dir := t.TempDir()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // join makes six servers a cluster, by the commands that redis-cli --cluster
@@ -24,13 +25,7 @@ func (s *Servers) join(ctx context.Context) error {
 		}
 	}
 	for _, n := range s.nodes { // once all have an epoch: who has met another cannot be given one
-		var commands [][]string
-		for _, o := range s.nodes {
-			if o != n {
-				commands = append(commands, []string{"CLUSTER", "MEET", o.host, strconv.Itoa(o.port)})
-			}
-		}
-		if _, err := s.Pipe(n.id, commands...); err != nil {
+		if err := s.meet(n); err != nil {
 			return err
 		}
 	}
@@ -39,9 +34,18 @@ func (s *Servers) join(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// It is refused until the two have met.
+		// It is refused until the two have met, and on a busy machine they may
+		// give each other up before: a handshake lasts as long as the node
+		// time-out.
+		again := time.Now().Add(2 * time.Second)
 		err = until(ctx, fmt.Sprintf("node %d does not become a replica", n.id), func() error {
 			_, err := s.Do(n.id, "CLUSTER", "REPLICATE", master)
+			if err != nil && time.Now().After(again) {
+				again = time.Now().Add(2 * time.Second)
+				if meet := s.meet(n); meet != nil {
+					return meet
+				}
+			}
 			return err
 		})
 		if err != nil {
@@ -49,6 +53,18 @@ func (s *Servers) join(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// meet introduces n to all others.
+func (s *Servers) meet(n *node) error {
+	var commands [][]string
+	for _, o := range s.nodes {
+		if o != n {
+			commands = append(commands, []string{"CLUSTER", "MEET", o.host, strconv.Itoa(o.port)})
+		}
+	}
+	_, err := s.Pipe(n.id, commands...)
+	return err
 }
 
 // hasten has a sentinel look around every second and talk twice a second, in
