@@ -124,7 +124,7 @@ func TestWakeAnyTime(t *testing.T) {
 // TestServerGone: the server is killed under a command that waits, and is back
 // later.
 func TestServerGone(t *testing.T) {
-	s := redistest.ForTest(t, redistest.Options{AppendOnly: true})
+	s := redistest.ForTest(t, redistest.Options{AppendOnly: true, Fsync: "no"})
 	c := open(t, s.URL(), Options{})
 	w := c.newWaiter("k")
 	defer w.close()

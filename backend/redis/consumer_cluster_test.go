@@ -74,7 +74,7 @@ func TestClusterReader(t *testing.T) {
 // TestClusterGone: all nodes of a cluster die, and come back.
 func TestClusterGone(t *testing.T) {
 	t.Parallel()
-	s := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true})
+	s := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true, Fsync: "no"})
 	c := open(t, s.URL(), Options{DiscoverEvery: 200 * time.Millisecond})
 	rc, err := c.connect(t.Context())
 	if err != nil {

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -26,6 +27,10 @@ import (
 // more are, these were not read. How many were before it is known at the end
 // (all that were added) and at the front (all that were removed), and grows
 // with each entry read.
+//
+// A stream that has gone back has lost its end, as a fail-over does to it, or is
+// another one of the same name. It is the same where it still has an entry that
+// was read: lane.kept looks for the highest, and reading goes on behind that.
 //
 // What cannot be told is not told: a stream that is deleted and made anew with
 // an entry of the very id that was read last, or before anything was read of
@@ -139,7 +144,8 @@ type place struct {
 	counted bool
 	since   driver.Seq   // where next was when the counting began
 	deleted driver.Seq   // the highest deleted by XDEL then
-	marks   []mark       // where before was how many, the older the fewer
+	marks   []mark       // entries that were read, the older the fewer
+	read    uint64       // how many
 	recent  []driver.Seq // the last that were read
 
 	top      driver.Seq // the highest entry that was known to exist
@@ -154,12 +160,6 @@ type place struct {
 	gone    bool // the witness is gone
 }
 
-// A mark says how many entries there were before an id.
-type mark struct {
-	id     driver.Seq
-	before uint64
-}
-
 // mostRecent is how many ids of recent count.
 const mostRecent = 64
 
@@ -169,37 +169,51 @@ func (p *place) took(ids []driver.Seq) {
 		p.recent = append(p.recent[:0], p.recent[max(0, len(p.recent)-mostRecent):]...)
 	}
 	p.recent = append(p.recent, ids[max(0, len(ids)-mostRecent):]...)
-	p.mark()
+	p.read += uint64(len(ids))
+	p.mark(ids[len(ids)-1])
+}
+
+// A mark is an entry that was read, and how many were up to there.
+type mark struct {
+	id   driver.Seq
+	read uint64
 }
 
 // mostMarks is how many marks a place has at most.
 const mostMarks = 32
 
-// mark notes how many there were before next. When there is no room every second
-// one of the older half goes: the first one stays, so that a stream that has lost
-// its end is known again however much that was.
-func (p *place) mark() {
-	if !p.counted {
-		return
-	}
-	if len(p.marks) == mostMarks {
-		n := 0
-		for i, m := range p.marks {
-			if i >= mostMarks/2 || i%2 == 0 {
-				p.marks[n] = m
-				n++
+// mark notes an entry. When there is no room that one goes without which going back
+// behind it would be longer by the smallest part: so a stream that has lost its end
+// is known again however much that was, and a little more than that is read again.
+func (p *place) mark(id driver.Seq) {
+	m := p.marks
+	if len(m) == mostMarks {
+		drop, least := 1, math.Inf(1)
+		for i := 1; i < len(m)-1; i++ {
+			longer := float64(m[i+1].read-m[i-1].read) / float64(p.read-m[i-1].read+1)
+			if longer < least {
+				drop, least = i, longer
 			}
 		}
-		p.marks = p.marks[:n]
+		m = slices.Delete(m, drop, drop+1)
 	}
-	p.marks = append(p.marks, mark{p.next, p.before})
+	p.marks = append(m, mark{id, p.read})
+}
+
+// known are entries that were read, ascending.
+func (p *place) known() []driver.Seq {
+	ids := slices.Clone(p.recent)
+	for _, m := range p.marks {
+		ids = append(ids, m.id)
+	}
+	slices.SortFunc(ids, driver.Seq.Compare)
+	return ids
 }
 
 // count begins to count anew at next, where n entries were removed before it.
 func (p *place) count(s *sight, n uint64) {
 	p.before, p.counted = n, s.counts
 	p.since, p.deleted = p.next, s.deleted
-	p.mark()
 }
 
 // saw notes what a look has seen.
@@ -218,23 +232,14 @@ type finding struct {
 }
 
 // judge says what is missing at a place whose witness may be gone, by what was seen
-// at the same moment as the entries from behind its next, of which the first is
-// behind; zero is none. Nil is nothing: what is gone was read, or was deleted
-// by XDEL.
-func (p *place) judge(s *sight, behind driver.Seq) *finding {
+// at the same moment as the entries from behind its next. Nil is nothing: what is
+// gone was read, or was deleted by XDEL. That the stream is another one is not yet
+// the last word, see goesOn.
+func (p *place) judge(s *sight) *finding {
 	switch {
 	case !s.exists:
 		return nil // it may come back
-	case p.vanished:
-		return p.recreated(s)
-	case s.top.Less(p.top):
-		return p.wentBack(s)
-	case s.counts && (s.added < p.added || p.counted && s.added < p.before):
-		// Fewer were added than before, but ids have passed where they were: it
-		// was made anew, or lost its end and got another.
-		if p.sameStream(s) {
-			return p.cutOff(s, behind)
-		}
+	case p.vanished, s.top.Less(p.top), s.counts && (s.added < p.added || p.counted && s.added < p.before):
 		return p.recreated(s)
 	case p.gone && s.counts && s.length > 0 && s.first.Less(p.witness) && s.deleted.Less(p.witness):
 		return p.recreated(s) // in that one the witness was neither trimmed nor deleted
@@ -262,58 +267,21 @@ func (p *place) judge(s *sight, behind driver.Seq) *finding {
 	return gap
 }
 
-// sameStream reports whether a stream that has gone back is still the one that
-// it was: then its first entry is, or was trimmed, and as many entries were
-// added up to its end as there were when we were there, and its last entry is
-// one that we have read. Where that is not known
-// for certain it is taken for another one, which is read from its front: better
-// twice than not at all.
-func (p *place) sameStream(s *sight) bool {
-	if !s.counts {
-		return s.length > 0 && s.first == p.first
-	}
-	if s.length > 0 && s.first != p.first && (s.first.Less(p.first) || s.removed() == 0) {
-		return false
-	}
-	if s.added == 0 {
-		return false
-	}
-	if len(p.recent) > 0 && !s.top.Less(p.recent[0]) {
-		_, read := slices.BinarySearchFunc(p.recent, s.top, driver.Seq.Compare)
-		return read
-	}
-	end, there := s.end(), false
-	for _, m := range p.marks {
-		if m.id == end && m.before != s.added || m.id.Less(end) && m.before > s.added || end.Less(m.id) && m.before < s.added {
-			return false
-		}
-		there = there || !end.Less(m.id)
-	}
-	return there // else it ends before all that we know of
-}
-
-// wentBack is what judge says of a stream whose highest id is lower than it
-// was.
-func (p *place) wentBack(s *sight) *finding {
+// goesOn is what the finding that the stream is another one comes to where it still
+// has the entry kept, which was read, and behind is the first one behind next. Zero
+// is none.
+func (p *place) goesOn(f *finding, s *sight, kept, behind driver.Seq) *finding {
 	switch {
-	case !p.sameStream(s):
-		return p.recreated(s)
-	case !s.end().Less(p.next):
-		return nil // what it has lost lay ahead
+	case kept.IsZero():
+		return f
+	case kept.Succ().Less(p.next):
+		return &finding{cause: driver.GapTruncated, to: kept.Succ(), anew: true}
+	case !s.top.Less(p.top) && p.next.Less(behind):
+		return &finding{cause: driver.GapTruncated, to: behind} // it lost its end there, and got another
 	}
-	return &finding{cause: driver.GapTruncated, to: s.end(), anew: true}
-}
-
-// cutOff is what judge says of a stream that has lost its end and got another
-// behind it.
-func (p *place) cutOff(s *sight, behind driver.Seq) *finding {
-	if behind.IsZero() {
-		behind = s.end()
-	}
-	if !p.next.Less(behind) {
-		return nil
-	}
-	return &finding{cause: driver.GapTruncated, to: behind}
+	// What it has lost lay ahead.
+	p.top, p.counted = s.top, p.counted && p.before <= s.added
+	return nil
 }
 
 func (p *place) recreated(s *sight) *finding {
@@ -325,6 +293,10 @@ func (f *finding) move(p *place, s *sight) *place {
 	n := &place{next: f.to, floor: p.floor}
 	if f.anew {
 		n.floor = driver.Seq{}
+	}
+	if f.cause != driver.GapRecreated { // there may be another fail-over soon
+		n.marks = slices.DeleteFunc(slices.Clone(p.marks), func(m mark) bool { return !m.id.Less(f.to) })
+		n.read = p.read
 	}
 	n.saw(s)
 	switch {

@@ -180,7 +180,7 @@ func (w *crew) pendingNowhere(c *client, keys ...string) {
 // append-only file, and a member dies as well. Nothing is lost.
 func TestMembersAndAServerThatDies(t *testing.T) {
 	t.Parallel()
-	s := redistest.ForTest(t, redistest.Options{AppendOnly: true})
+	s := redistest.ForTest(t, redistest.Options{AppendOnly: true, Fsync: "no"})
 	c := open(t, s.URL(), Options{})
 	run(t, c, "XADD", "s", "1-0", "msg", "first")
 	w := newCrew(t, s.URL(), "s")

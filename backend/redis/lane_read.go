@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -247,7 +248,15 @@ func (l *lane) looked(t task, n int, answers []value) error {
 	if b.Len() > 0 {
 		behind = b.Seq(0)
 	}
-	if f := p.judge(&s, behind); f != nil {
+	f := p.judge(&s)
+	if f != nil && f.cause == driver.GapRecreated {
+		kept, err := l.kept(t, &s)
+		if err != nil {
+			return err
+		}
+		f = p.goesOn(f, &s, kept, behind)
+	}
+	if f != nil {
 		l.found(t, f, &s)
 		return nil
 	}
@@ -265,8 +274,50 @@ func (l *lane) looked(t task, n int, answers []value) error {
 	l.deliver(t, b)
 	if p.tail {
 		p.count(&s, s.added)
+		if len(p.marks) == 0 && s.length > 0 {
+			p.mark(s.last) // which was before where reading began
+		}
 	}
 	return nil
+}
+
+// kept is the highest entry that was read at a place, or was before where reading
+// began, and that the stream s still has; zero is none. It is called with mu held,
+// and gives it up while it asks.
+func (l *lane) kept(t task, s *sight) (driver.Seq, error) {
+	known, first := t.place.known(), t.place.first
+	l.m.mu.Unlock()
+	defer l.m.mu.Lock()
+	var id driver.Seq
+	for len(known) > 0 {
+		up := idText(known[len(known)-1])
+		answers, err := l.w.do(l.m.life, l.within(), func(b rueidis.Builder) []rueidis.Completed {
+			return []rueidis.Completed{b.Xrevrange().Key(t.cur.key).End(up).Start("-").Count(1).Build()}
+		})
+		if err != nil {
+			return driver.Seq{}, err
+		}
+		if err := answers[0].err(); err != nil {
+			return driver.Seq{}, l.refused([]task{t}, err)
+		}
+		b, _, err := newBatch(&l.m.c.o, t.cur.shard, answers[0])
+		if err != nil {
+			return driver.Seq{}, l.broken(err)
+		}
+		if b.Len() == 0 {
+			return driver.Seq{}, nil
+		}
+		id = b.Seq(0)
+		at, read := slices.BinarySearchFunc(known, id, driver.Seq.Compare)
+		if read {
+			return id, nil
+		}
+		known = known[:at]
+	}
+	if s.first != first { // by which it would be the same all the same
+		return driver.Seq{}, nil
+	}
+	return id, nil
 }
 
 // found moves a cursor to where reading goes on, and queues what Fetch has to

@@ -113,7 +113,7 @@ func TestProduceClusterMasterDies(t *testing.T) {
 // All nodes die and come back.
 func TestProduceClusterDies(t *testing.T) {
 	t.Parallel()
-	r := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true})
+	r := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true, Fsync: "no"})
 	p := producerForTest(t, r.URL()+"/?shards=12", driver.ProducerConfig{})
 	l := newLedger(t, p, "s", 12)
 	stop := make(chan struct{})

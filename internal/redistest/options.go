@@ -13,7 +13,9 @@ import (
 // Options say what to start. The zero value keeps nothing on disk, lets
 // everybody in and listens on TCP without TLS.
 type Options struct {
-	AppendOnly bool   // the append-only file: what was written survives Kill
+	// AppendOnly is the append-only file: what was written survives Kill, with
+	// everysec only while the disk is not busy: Redis answers then, and writes later.
+	AppendOnly bool
 	Fsync      string // appendfsync: always, everysec (Redis's default) or no
 
 	// Directives are lines of redis.conf for every data node, such as

@@ -27,7 +27,7 @@ func makeEmpty(t testing.TB, s *redistest.Servers, node int, key string) {
 // TestConformance runs on one server, whose restart it survives by its
 // append-only file.
 func TestConformance(t *testing.T) {
-	s := redistest.ForTest(t, redistest.Options{AppendOnly: true})
+	s := redistest.ForTest(t, redistest.Options{AppendOnly: true, Fsync: "no"})
 	h := harness(s, false)
 	h.Restart = func(t testing.TB) {
 		s.Kill(1)
