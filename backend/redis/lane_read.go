@@ -252,6 +252,7 @@ func (l *lane) looked(t task, n int, answers []value) error {
 	if f != nil && f.cause == driver.GapRecreated {
 		kept, err := l.kept(t, &s)
 		if err != nil {
+			p.doubt = true // ask again
 			return err
 		}
 		f = p.goesOn(f, &s, kept, behind)
