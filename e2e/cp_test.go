@@ -62,7 +62,8 @@ func TestCopiesAreExact(t *testing.T) {
 const copies = `set -eu
 behind=0
 for i in $(seq $KILLS); do
-	sea streamer mirror $SRC $DST --report 100ms 2> log &
+	: > log
+	sea streamer mirror $SRC $DST --report 100ms 2>> log &
 	pid=$!
 	until grep -q copied log; do kill -0 $pid; sleep 0.005; done
 	sleep 0.0$((RANDOM % 10))
@@ -70,9 +71,12 @@ for i in $(seq $KILLS); do
 	if tail -n 1 log | grep -q behind; then behind=$((behind + 1)); fi
 done
 echo "$KILLS killed, $behind of them before the end"
-sea streamer mirror $SRC $DST --report 100ms 2> first &
+: > first
+sea streamer mirror $SRC $DST --report 100ms 2>> first &
 first=$!
-until grep -q copied first; do kill -0 $first; sleep 0.005; done
+# When it has copied something it has claimed the progress.
+echo another | sea streamer produce $SRC
+until grep -q '^[1-9].* copied' first; do kill -0 $first; sleep 0.005; done
 sea streamer cp $SRC $DST 2> cp.log
 tail -n 1 cp.log
 # The first learns of it when it has something to copy.
