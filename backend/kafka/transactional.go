@@ -132,7 +132,7 @@ func (t *transactional) end(ctx context.Context, commit kgo.TransactionEndTry) e
 }
 
 // settleTopics waits until franz-go has stored the partitions of the topics that
-// it has just got to know. It sends their first records before (1.22.3,
+// it has just got to know. It sends their first records before (1.22.2 and 1.22.3,
 // storePartitionsUpdate), and EndTransaction looks there for what was written: if
 // it finds nothing it aborts, and returns nil as if it had committed. To forget a
 // topic that cannot be has no effect but to wait for its turn.
