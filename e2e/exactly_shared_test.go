@@ -95,9 +95,11 @@ func TestSharedRebalances(t *testing.T) {
 		r.drained(kafka, "in", jobs[sink]...)
 	}
 	stall := r.endWatch()
-	r.crew.Stop()
 	// A member that was killed may have left a transaction open, behind which
-	// nothing is committed until the broker ends it.
+	// nothing is committed until the broker ends it, or, where the broker left its
+	// end out, the members do, who look for that every few seconds.
+	r.stable(k, "out", 30*time.Second)
+	r.crew.Stop()
 	r.stable(k, "out", 20*time.Second)
 
 	books := r.books()
