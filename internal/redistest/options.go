@@ -39,9 +39,15 @@ type Options struct {
 	// 127.0.1.1, 127.0.1.2 and so on, from which it also connects, so that a
 	// firewall can part nodes from each other and not from their clients.
 	OwnAddresses bool
-	// NodeTimeout is a cluster's cluster-node-timeout; zero is a second.
+	// NodeTimeout is after how much silence the others take a node for dead: a
+	// cluster's cluster-node-timeout, the sentinels' down-after-milliseconds.
+	// Zero is a second, which a busy machine may well make of a node that lives:
+	// Patient is for tests in which none dies.
 	NodeTimeout time.Duration
 }
+
+// Patient is a NodeTimeout that no stall of the machine comes up to.
+const Patient = 15 * time.Second
 
 // MasterName is the name by which sentinels know the master.
 const MasterName = "mymaster"
@@ -115,7 +121,7 @@ func (s *Servers) sentinelConfig(n *node) string {
 	line("user", admin, "on", ">"+s.secret, "~*", "&*", "+@all")
 	line("sentinel myid", sentinelID(n.id))
 	line("sentinel monitor", MasterName, s.nodes[0].host, strconv.Itoa(s.nodes[0].port), "2")
-	line("sentinel down-after-milliseconds", MasterName, "1000")
+	line("sentinel down-after-milliseconds", MasterName, strconv.FormatInt(s.nodeTimeout().Milliseconds(), 10))
 	line("sentinel failover-timeout", MasterName, "3000")
 	line("sentinel auth-user", MasterName, admin)
 	line("sentinel auth-pass", MasterName, s.secret)

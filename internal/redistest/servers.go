@@ -35,7 +35,7 @@ type Servers struct {
 func Start(ctx context.Context, o Options) (*Servers, error) { return start(ctx, single, o) }
 
 // StartSentinel starts a master (node 1), its replicas (2 and 3) and the
-// sentinels (4, 5 and 6), who take a master for dead after a second. It
+// sentinels (4, 5 and 6), who take a master for dead after NodeTimeout. It
 // returns when the replicas are linked and the sentinels know all others.
 func StartSentinel(ctx context.Context, o Options) (*Servers, error) {
 	return start(ctx, sentinel, o)
