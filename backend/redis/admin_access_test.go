@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -136,7 +137,7 @@ func rules(t *testing.T, s *redistest.Servers, kind string) {
 	}
 	// reads and writes are what the library can do as eve.
 	as := func() (reads, writes func(stream string) error) {
-		c := open(t, s.URL(), Options{User: "eve", Password: "x", DeliveryTimeout: 1e9})
+		c := open(t, s.URL(), Options{User: "eve", Password: "x", DeliveryTimeout: time.Minute})
 		reads = func(stream string) error {
 			k, err := c.Consumer(ctx, driver.ConsumerConfig{Streams: []string{stream}, Start: driver.Earliest, Events: driver.Events{
 				Assigned: func(context.Context, []driver.Position) (uint64, []driver.Position, error) { return 1, nil, nil },

@@ -79,7 +79,7 @@ func groupsAreMergedOverStreamsAndShards(t *testing.T, s *redistest.Servers, kin
 	if d := cmp.Diff(want, g); d != "" {
 		t.Errorf("work (-want +got):\n%s", d)
 	}
-	if len(members) != 2 || members[0].ID != "a" || members[0].Pending != 4 || members[1].ID != "b" || members[1].Pending != 1 || members[0].Idle > 10*time.Second {
+	if len(members) != 2 || members[0].ID != "a" || members[0].Pending != 4 || members[1].ID != "b" || members[1].Pending != 1 || members[0].Idle > time.Minute {
 		t.Errorf("members: got %+v", members)
 	}
 	for _, p := range g.Positions {
@@ -116,9 +116,12 @@ func membersThatWaitAreSeen(t *testing.T, s *redistest.Servers, kind string) {
 			_, _ = k.Fetch(ctx, nil)
 		}
 	}()
-	admin := open(t, s.URL(), Options{AckTimeout: time.Second})
-	until(t, "the member is seen", func() bool { return len(describeGroup(t, admin, "gr p/1").Members) == 1 })
-	g := describeGroup(t, admin, "gr p/1")
+	admin := open(t, s.URL(), Options{})
+	var g driver.GroupInfo
+	until(t, "the member is seen", func() bool {
+		g = describeGroup(t, admin, "gr p/1")
+		return len(g.Members) == 1 && g.Members[0].Client != ""
+	})
 	if m := g.Members[0]; g.State != "stable" || !strings.HasPrefix(m.ID, memberPrefix) || m.Client != "tester" || m.Host != "127.0.0.1" || m.Pending != 0 {
 		t.Errorf("got %+v", g)
 	}
@@ -149,7 +152,7 @@ func membersThatWaitAreSeen(t *testing.T, s *redistest.Servers, kind string) {
 
 func TestDeleteGroupOfOthers(t *testing.T) {
 	s := redistest.ForTest(t, redistest.Options{})
-	c := open(t, s.URL(), Options{AckTimeout: time.Second})
+	c := open(t, s.URL(), Options{AckTimeout: time.Hour})
 	for _, k := range []string{"a", "b", "c"} {
 		run(t, c, "XADD", k, "1-0", "msg", "x")
 		run(t, c, "XGROUP CREATE", k, "g", "0")
@@ -174,6 +177,7 @@ func TestDeleteGroupOfOthers(t *testing.T) {
 		t.Errorf("once more: got %v, want ErrNotFound", err)
 	}
 	// Redis says of a member that it was silent for so long.
+	c = open(t, s.URL(), Options{AckTimeout: time.Second})
 	until(t, "the member is taken for dead", func() bool { return describeGroup(t, c, "g").State == "idle" })
 	if err := c.DeleteGroup(t.Context(), "g"); err != nil {
 		t.Error(err)

@@ -15,7 +15,7 @@ import (
 func TestAdministration(t *testing.T) {
 	for _, top := range topologies {
 		t.Run(top.name, func(t *testing.T) {
-			s := top.start(t, redistest.Options{AppendOnly: true})
+			s := top.start(t, redistest.Options{AppendOnly: true, Fsync: "no", NodeTimeout: redistest.Patient})
 			for _, c := range []struct {
 				name string
 				test func(t *testing.T, s *redistest.Servers, kind string)

@@ -76,7 +76,7 @@ func TestBounds(t *testing.T) {
 	t.Parallel()
 	for _, top := range topologies {
 		t.Run(top.name, func(t *testing.T) {
-			c := open(t, top.start(t, redistest.Options{}).URL(), Options{})
+			c := open(t, top.start(t, redistest.Options{NodeTimeout: redistest.Patient}).URL(), Options{})
 			if err := c.Ping(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -118,7 +118,7 @@ func TestSparseShards(t *testing.T) {
 	t.Parallel()
 	for _, top := range topologies {
 		t.Run(top.name, func(t *testing.T) {
-			s := top.start(t, redistest.Options{})
+			s := top.start(t, redistest.Options{NodeTimeout: redistest.Patient})
 			for _, tag := range hashTags {
 				c := open(t, with(s.URL(), "discover=scan&hash_tag="+tag), Options{})
 				for _, i := range []int32{3, 7, 70000} {
