@@ -230,7 +230,11 @@ func TestCreateWhileThePredecessorDrains(t *testing.T) {
 // F5: a shell was quicker with its > than we were.
 func TestAdopt(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "producer")
-	script := startCommand(t, nil, "bash", "-c", "exec 3>"+path+"; echo early >&3; echo; sleep 0.3; echo late >&3")
+	say := filepath.Join(t.TempDir(), "say") // what the script waits for
+	if err := unix.Mkfifo(say, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script := startCommand(t, nil, "bash", "-c", "exec 3>"+path+"; echo early >&3; echo; read < "+say+"; echo late >&3")
 	script.line(t) // the file is there, and its writer still has something to say
 	_, err := CreateFlux(path, FluxOptions{})
 	wantPathError(t, "without adopt", err, Exists, "--adopt")
@@ -243,6 +247,9 @@ func TestAdopt(t *testing.T) {
 	defer f.Close()
 	if st, err := os.Lstat(path); err != nil || st.Mode() != os.ModeNamedPipe|0o600 {
 		t.Errorf("at the path: %v, %v", st.Mode(), err)
+	}
+	if err := os.WriteFile(say, []byte("\n"), 0); err != nil {
+		t.Fatal(err)
 	}
 	got, err := io.ReadAll(f.Adopted())
 	if err != nil {

@@ -80,7 +80,7 @@ func (r *fluxRun) end(t *testing.T) string {
 	t.Helper()
 	select {
 	case <-r.done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(limit):
 		t.Fatal("the flux does not end")
 	}
 	if r.err != nil {
@@ -96,9 +96,9 @@ func (r *fluxRun) end(t *testing.T) string {
 // waitFor waits until ok, which must come true.
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(limit); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 10 s", what)
+			t.Fatalf("%s: not within %v", what, limit)
 		}
 	}
 }
@@ -190,7 +190,7 @@ func TestFluxKillLosesNothing(t *testing.T) {
 		got := f.end(t)
 		accepted := map[string]int{}
 		for id, w := range writers {
-			n, err := strconv.Atoi(strings.Fields(w.wait(t, 10*time.Second))[0])
+			n, err := strconv.Atoi(strings.Fields(w.wait(t))[0])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -212,7 +212,7 @@ func TestFluxManyOpens(t *testing.T) {
 	accepted := map[string]int{}
 	for i, h := range hs {
 		var n, broken int
-		if _, err := fmt.Sscan(h.wait(t, 30*time.Second), &n, &broken); err != nil {
+		if _, err := fmt.Sscan(h.wait(t), &n, &broken); err != nil {
 			t.Fatal(err)
 		}
 		if n != opens || broken != 0 {
@@ -286,8 +286,8 @@ func TestFluxPathTakenAway(t *testing.T) {
 			}
 			select {
 			case <-f.Stopping():
-			case <-time.After(time.Second):
-				t.Fatal("not noticed within a second")
+			case <-time.After(limit):
+				t.Fatal("not noticed")
 			}
 			fmt.Fprintln(w, "after")
 			w.Close()
@@ -312,14 +312,10 @@ func TestFluxDrainLimit(t *testing.T) {
 	}
 	defer w.Close()
 	fmt.Fprintln(w, "first")
-	start := time.Now()
 	f.Stop(time.Hour)
 	fmt.Fprintln(w, "second")
-	f.Stop(50 * time.Millisecond) // a second one shortens it
+	f.Stop(50 * time.Millisecond) // a second one shortens it: end does not wait for an hour
 	wantText(t, "all", f.end(t), "first\nsecond\n")
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("the end took %v", took)
-	}
 	if _, err := fmt.Fprintln(w, "third"); !errors.Is(err, unix.EPIPE) {
 		t.Errorf("write after the end: %v, want EPIPE", err)
 	}
@@ -359,7 +355,7 @@ func TestFluxReclaim(t *testing.T) {
 	if lstatID(path) != was {
 		t.Error("the inode has changed")
 	}
-	w.wait(t, 10*time.Second)
+	w.wait(t)
 	f.Stop(time.Second)
 	wantText(t, "all", f.end(t), "w 0\n")
 	if len(notices) != 1 {

@@ -25,20 +25,23 @@ func TestIdle(t *testing.T) {
 			}
 		}
 		run(t, "", "bash", "-c", "echo x > "+filepath.Join(dir, "producer"))
-		// The runtime's own housekeeping ends some moments after the last work;
-		// then a while of nothing is what is measured, so this test has to let
-		// time pass.
+		// The runtime's own housekeeping ends some moments after the last work,
+		// later on a busy machine; then a while of nothing is what is measured, so
+		// this test has to let time pass. What polls never rests for a while.
 		const while = 2 * time.Second
 		time.Sleep(time.Second)
-		before, cpu := switches(t, h.cmd.Process.Pid)
-		time.Sleep(while)
-		after, cpu2 := switches(t, h.cmd.Process.Pid)
-		t.Logf("%s: %d context switches, %d ticks of CPU in %v", mode, after-before, cpu2-cpu, while)
-		if n := after - before; n >= 5*int(while/time.Second) {
-			t.Errorf("%s: %d context switches in %v, want fewer than 5 a second", mode, n, while)
-		}
-		if cpu2-cpu > 1 {
-			t.Errorf("%s: %d ticks of CPU in %v", mode, cpu2-cpu, while)
+		for began := time.Now(); ; {
+			before, cpu := switches(t, h.cmd.Process.Pid)
+			time.Sleep(while)
+			after, cpu2 := switches(t, h.cmd.Process.Pid)
+			t.Logf("%s: %d context switches, %d ticks of CPU in %v", mode, after-before, cpu2-cpu, while)
+			if after-before < 5*int(while/time.Second) && cpu2-cpu <= 1 {
+				break
+			}
+			if time.Since(began) > limit {
+				t.Errorf("%s: want fewer than 5 context switches a second, and no work", mode)
+				break
+			}
 		}
 	}
 }

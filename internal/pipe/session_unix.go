@@ -297,7 +297,7 @@ func (s *session) stopped() bool {
 	}
 	idle := now.Sub(s.progress)
 	if s.win.cut() == nil {
-		return s.pending == 0 || idle > stopDrain || now.Sub(s.stopAt) > stopDrainAll
+		return s.pending == 0 || idle > s.t.drain || now.Sub(s.stopAt) > s.t.drainAll
 	}
 	if idle <= stopRecord {
 		return false

@@ -35,6 +35,8 @@ type Tap struct {
 	retiring sync.WaitGroup
 	hard     atomic.Bool // give up sessions at once
 
+	drain, drainAll time.Duration // stopDrain and stopDrainAll
+
 	// mu guards the name, its inode and the queue. The door's exchange, the look
 	// whether the path is still ours, and the removal exclude each other: our own
 	// exchange would look like a stranger's otherwise.
@@ -91,6 +93,7 @@ func CreateTap(path string, o TapOptions) (*Tap, error) {
 	t := &Tap{
 		claim: c, opts: o,
 		stopping: make(chan struct{}), doorDone: make(chan struct{}), finished: make(chan struct{}),
+		drain: stopDrain, drainAll: stopDrainAll,
 	}
 	if err := t.create(); err != nil {
 		c.lock.release()
