@@ -9,11 +9,15 @@ import (
 )
 
 const (
+	// lookEvery is how often somebody looks whether a session is over.
+	lookEvery = 5 * time.Millisecond
 	// handoutEvery is how often the group is asked how far it is.
 	handoutEvery = 20 * time.Millisecond
-	// handoutQuiet is how long what the group has handed out last may take
-	// to come here.
-	handoutQuiet = 200 * time.Millisecond
+	// handoutLooks is at how many looks nothing may come, of what the group has
+	// handed out last, until it does not come at all. They are counted, and no
+	// time is taken: in a process that was held up time goes by in which nothing
+	// could come.
+	handoutLooks = 40
 )
 
 // A handout finds out when a session with a group is over whose broker hands
@@ -27,7 +31,7 @@ type handout struct {
 	delivered func(context.Context) (map[ss.Shard]ss.Seq, error) // nil where the backend does not say
 
 	asked time.Time // when the group was asked last
-	since time.Time // when all was handed out, or came something later
+	quiet int       // looks since all was handed out, or came something later
 	next  map[ss.Shard]ss.Seq
 }
 
@@ -43,17 +47,13 @@ func newHandout(s *ss.Streamer, cfg *ss.ConsumerConfig) *handout {
 }
 
 // came notes that something has come.
-func (h *handout) came() { h.since = time.Now() }
+func (h *handout) came() { h.quiet = 0 }
 
 // over reports whether nothing before the mark is to come. It is asked again
-// and again while nothing comes.
+// and again while nothing comes, lookEvery apart.
 func (h *handout) over(ctx context.Context, mark ss.Checkpoint) bool {
-	now := time.Now()
-	if !h.before(mark) {
-		if h.delivered == nil {
-			return now.Sub(h.since) >= handoutQuiet
-		}
-		if now.Sub(h.asked) < handoutEvery {
+	if !h.before(mark) && h.delivered != nil {
+		if time.Since(h.asked) < handoutEvery {
 			return false
 		}
 		next, err := h.delivered(ctx)
@@ -64,9 +64,10 @@ func (h *handout) over(ctx context.Context, mark ss.Checkpoint) bool {
 		if h.next = next; !h.before(mark) {
 			return false
 		}
-		h.since = h.asked
+		h.quiet = 0
 	}
-	return now.Sub(h.since) >= handoutQuiet
+	h.quiet++
+	return h.quiet > handoutLooks
 }
 
 // before reports whether the group is known to have handed out all before the

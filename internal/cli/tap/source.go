@@ -159,7 +159,7 @@ func (s *source) poll() (b *ss.Batch, open, got bool) {
 func (s *source) wait(ctx context.Context, look bool) (b *ss.Batch, open bool, err error) {
 	var after <-chan time.Time
 	if look {
-		t := time.NewTimer(5 * time.Millisecond)
+		t := time.NewTimer(lookEvery)
 		defer t.Stop()
 		after = t.C
 	}
