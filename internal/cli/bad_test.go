@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -198,7 +199,7 @@ var bads = []bad{
 	{"streamer flux {dir}/file news", "", 6, "regular file", "--adopt"},
 	{"streamer tap {dir}/file2 there", "", 6, "regular file", "another path"},
 	{"streamer flux {dir} news", "", 6, "directory", ""},
-	{"streamer tap {dir} there", "", 6, "directory", ""},
+	{"streamer tap {dir}/data there", "", 6, "directory", ""},
 	{"streamer flux {dir}/link news", "", 6, "link", ""},
 	{"streamer tap {dir}/link there", "", 6, "link", ""},
 	{"streamer flux {dir}/foreign news", "", 6, "foreign", ""},
@@ -323,7 +324,9 @@ func badFolder(t *testing.T) string {
 		}
 	}
 	put(os.WriteFile(filepath.Join(dir, "file"), []byte("precious\n"), 0o600))
-	put(os.WriteFile(filepath.Join(dir, "file2"), nil, 0o600)) // two commands at one path see each other
+	// Two commands at one path see each other: so there is another file and another
+	// folder, data, which is where streams are.
+	put(os.WriteFile(filepath.Join(dir, "file2"), nil, 0o600))
 	put(os.Symlink("file", filepath.Join(dir, "link")))
 	put(syscall.Mkfifo(filepath.Join(dir, "foreign"), 0o600))
 	if os.Geteuid() == 0 {
@@ -384,7 +387,7 @@ func command(ctx context.Context, dir string, args ...string) *exec.Cmd {
 // sea runs the program to its end.
 func sea(t *testing.T, dir, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	cmd := command(ctx, dir, args...)
 	var out, errs bytes.Buffer
@@ -398,14 +401,23 @@ func sea(t *testing.T, dir, stdin string, args ...string) (code int, stdout, std
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// closedPort is an address where nobody listens.
+// closedPort is an address where nobody listens, and nobody can while the test
+// runs: the port is taken.
 func closedPort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	syscall.CloseOnExec(fd)
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", at.(*syscall.SockaddrInet4).Port)
 }
 
 // listen is an address where somebody accepts and says nothing.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/seastreamer/seastreamer/internal/redistest"
 )
@@ -14,7 +15,7 @@ import (
 // its progress is beside the stream. Shards need the stream's tag.
 func TestCopyIntoACluster(t *testing.T) {
 	dir := t.TempDir()
-	r := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true})
+	r := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true, NodeTimeout: 15 * time.Second})
 	if code, _, errs := sea(t, dir, "one\ntwo\nthree\n", "streamer", "produce", "news"); code != 0 {
 		t.Fatalf("produce: %d %s", code, errs)
 	}

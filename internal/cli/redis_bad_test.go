@@ -59,7 +59,7 @@ var redisBads = []bad{
 	{"streamer consume news --broker redis://{tls}", "", 3, "{tls}", "rediss://"},
 	{"streamer consume news --broker rediss://{tls}", "", 4, "{tls}", "certificate"},
 	{"streamer consume news --broker redis+sentinel://{redis}?master=mymaster", "", 2, "{redis}", "no Sentinel"},
-	{"streamer produce news --broker redis://{redis}?replicas=1&request_timeout=1s", "x\n", 9, "0 of 1 replicas", ""},
+	{"streamer produce news --broker redis://{redis}?replicas=1&request_timeout=5s", "x\n", 9, "0 of 1 replicas", ""},
 
 	// credentials
 	{"streamer consume news --broker redis://{auth}", "", 4, "{auth} wants a password", "password_file"},
@@ -87,10 +87,10 @@ var redisBads = []bad{
 	{"streamer consume news --broker redis://{redis} --from 7=1-0", "", 2, "no shard 7", ""},
 
 	// servers that take no records
-	{"streamer produce news --broker redis://{full}?delivery_timeout=1s", "x\n", 9, "{full} is full (maxmemory)", "max_len"},
-	{"streamer produce news --broker redis://{broken}?delivery_timeout=1s", "x\n", 9, "{broken} cannot write to its disk", "see its log"},
-	{"streamer produce news --broker redis://{replica}?delivery_timeout=1s", "x\n", 9, "{replica} is a replica", "name the master"},
-	{"streamer produce news --broker redis://{lonely}?delivery_timeout=1s", "x\n", 9, "{lonely} has too few replicas", "min-replicas-to-write"},
+	{"streamer produce news --broker redis://{full}?delivery_timeout=3s", "x\n", 9, "{full} is full (maxmemory)", "max_len"},
+	{"streamer produce news --broker redis://{broken}?delivery_timeout=3s", "x\n", 9, "{broken} cannot write to its disk", "see its log"},
+	{"streamer produce news --broker redis://{replica}?delivery_timeout=3s", "x\n", 9, "{replica} is a replica", "name the master"},
+	{"streamer produce news --broker redis://{lonely}?delivery_timeout=3s", "x\n", 9, "{lonely} has too few replicas", "min-replicas-to-write"},
 	{"streamer produce news --broker redis://{redis}?synced", "x\n", 2, "synced", "appendfsync always"},
 }
 
