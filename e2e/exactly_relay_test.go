@@ -25,7 +25,7 @@ func TestExactlyFileKafkaRedis(t *testing.T) {
 	brokerKills, kafkaKills := fromEnv(t, "EXACTLY_BROKER_KILLS", 4), fromEnv(t, "EXACTLY_KAFKA_KILLS", 4)
 	rate := fromEnv(t, "EXACTLY_RATE", 7_000)
 	const shards = 4
-	r := newFaultRun(t, ledger.Plan{Writers: 2, Messages: 2 * messages, Shards: shards, Keys: 400})
+	r := newFaultRun(t, ledger.Plan{Writers: 2, Messages: 2*messages + outlasts(rate), Shards: shards, Keys: 400})
 	k, err := apachekafka.Start(t.Context(), apachekafka.Options{})
 	r.must(err)
 	t.Cleanup(k.Stop)
@@ -64,6 +64,7 @@ func TestExactlyFileKafkaRedis(t *testing.T) {
 	r.drained(kafka, "middle", second)
 	stall := r.endWatch()
 	r.crew.Stop()
+	r.stable(k, "middle")
 	loaded := time.Since(begun)
 
 	books := r.books()

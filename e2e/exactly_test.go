@@ -146,6 +146,10 @@ func (r *faultRun) during(faults ...func() error) {
 // chance is a source of chance of its own for one goroutine.
 func (r *faultRun) chance() *rand.Rand { return rand.New(rand.NewPCG(r.rnd.Uint64(), 0)) }
 
+// outlasts is how many messages a load may have besides those that are wanted,
+// so that it goes on under all faults, however long servers take to start.
+func outlasts(rate int) int64 { return 5 * 60 * int64(rate) }
+
 // sent is how many messages the writers have begun.
 func sent(writers []*ledger.Place) (n int64) {
 	for _, w := range writers {
@@ -172,7 +176,7 @@ func (r *faultRun) loaded(writers []*ledger.Place, messages int64) {
 		}
 	}
 	for _, w := range writers {
-		w.End(40 * time.Second)
+		w.End(time.Minute) // it waits for half of that, and says what it knows
 	}
 }
 
@@ -181,8 +185,8 @@ func (r *faultRun) loaded(writers []*ledger.Place, messages int64) {
 func (r *faultRun) drained(broker, stream string, places ...*ledger.Place) {
 	r.t.Helper()
 	end := r.end(broker, stream)
-	if err := r.crew.Wait(time.Minute, func() bool { return ledger.Reached(end, places...) }); err != nil {
-		r.t.Logf("%s on %s was not drained in a minute, by the workers' word", stream, broker)
+	if err := r.crew.Wait(3*time.Minute, func() bool { return ledger.Reached(end, places...) }); err != nil {
+		r.t.Logf("%s on %s was not drained in 3 minutes, by the workers' word: %v", stream, broker, err)
 	}
 }
 

@@ -181,6 +181,10 @@ func (p *Place) Progressed() bool {
 	return p.page.Units() > p.since
 }
 
+// Release has a worker that its task holds inside a unit go on, and those that
+// follow it in the place too.
+func (p *Place) Release() { p.page.put(wordReleased, 1) }
+
 // Page is what the workers of the place show.
 func (p *Place) Page() *Page { return p.page }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"time"
 
 	"github.com/seastreamer/seastreamer"
@@ -31,7 +32,8 @@ const patience = 3 * time.Minute
 // place whose worker does not come so far while something else is broken is
 // waited for.
 func (c *Crew) KillWorkers(rnd *rand.Rand, kills int, spread time.Duration, places ...*Place) error {
-	for range kills {
+	idle := rnd.IntN(10)
+	for i := range kills {
 		p := places[rnd.IntN(len(places))]
 		if err := c.Wait(patience, p.Progressed); err != nil {
 			c.Dump()
@@ -40,14 +42,37 @@ func (c *Crew) KillWorkers(rnd *rand.Rand, kills int, spread time.Duration, plac
 		time.Sleep(time.Duration(rnd.Int64N(int64(spread))))
 		// Nine of ten times while it works: between units, and while it waits for
 		// a broker or a rebalance, a kill shows less.
-		if rnd.IntN(10) > 0 {
-			_ = c.Wait(5*time.Second, p.page.Open)
+		if i%10 == idle {
+			p.Kill()
+		} else if err := p.killAtWork(); err != nil {
+			return err
 		}
-		p.Kill()
 		if err := p.Start(); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// killAtWork kills the worker inside a unit: it is stopped first, since on a busy
+// machine a unit is over before whoever saw it open comes to the kill. After half a
+// minute without one, which a broker may take to start, it is killed where it is.
+func (p *Place) killAtWork() error {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		if err := p.c.Wait(time.Until(deadline), p.page.Open); err != nil {
+			break
+		}
+		if err := p.signal(syscall.SIGSTOP); err != nil {
+			return err
+		}
+		if p.page.Open() {
+			break
+		}
+		if err := p.signal(syscall.SIGCONT); err != nil {
+			return err
+		}
+	}
+	p.Kill()
 	return nil
 }
 
@@ -58,7 +83,7 @@ func (c *Crew) KillBroker(ctx context.Context, rnd *rand.Rand, b *Broker, kills 
 	for range kills {
 		time.Sleep(time.Duration(rnd.Int64N(int64(spread))))
 		before := c.progress()
-		if err := c.Wait(30*time.Second, func() bool { return c.progress() > before }); err != nil {
+		if err := c.Wait(patience, func() bool { return c.progress() > before }); err != nil {
 			return fmt.Errorf("before %s could be killed: %w", b.Name, err)
 		}
 		open := false

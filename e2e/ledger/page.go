@@ -26,6 +26,7 @@ const (
 	wordMessages        // of the units committed
 	wordSessions        // times that shards were claimed
 	wordAborts          // units that were not committed, and sessions that were given up
+	wordReleased        // Task.Hold no longer counts; written by who has the place
 	words
 	pageSize  = 4096
 	maxShards = (pageSize/8 - words) / 2

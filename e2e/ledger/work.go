@@ -32,6 +32,7 @@ type Task struct {
 	Every    time.Duration
 	Max      int           // messages of a unit
 	Slow     time.Duration // how long each unit takes at least, so that faults find it open
+	Hold     int64         // units after which a worker stays inside one, until Place.Release: no fault comes too late
 	Until    bool          // the end of the input as it is now
 
 	// Of a writer.
@@ -104,6 +105,7 @@ func (t *Task) Run(ctx context.Context) error {
 			return err
 		}
 		w.page.put(wordOpen, 0) // of the process that had the page before
+		w.before = w.page.Units()
 	}
 	var err error
 	if t.From != "" {
@@ -150,6 +152,7 @@ func closeSoon(s *seastreamer.Streamer) {
 type worker struct {
 	*Task
 	page     *Page
+	before   int64 // units of those who had the page before
 	from, to *seastreamer.Streamer
 	taken    atomic.Int64 // messages of the unit that is open
 	totals   totals
@@ -240,7 +243,7 @@ func (w *worker) openTransactor(ctx context.Context, c seastreamer.TransactorCon
 }
 
 // relay sends what it reads, to the same shard.
-func (w *worker) relay(_ context.Context, tx *seastreamer.Tx) error {
+func (w *worker) relay(ctx context.Context, tx *seastreamer.Tx) error {
 	for m := range tx.Messages() {
 		w.taken.Add(1)
 		r := seastreamer.Record{Stream: w.Out, Shard: seastreamer.On(m.Shard().Index), Key: m.Key(), Value: m.Value(), Time: m.Time()}
@@ -248,8 +251,16 @@ func (w *worker) relay(_ context.Context, tx *seastreamer.Tx) error {
 			break // the loop over units says what it was
 		}
 	}
-	time.Sleep(w.Slow)
+	w.linger(ctx)
 	return nil
+}
+
+// linger is what a unit takes longer than it needs.
+func (w *worker) linger(ctx context.Context) {
+	time.Sleep(w.Slow)
+	for w.Hold > 0 && w.page.Units()-w.before >= w.Hold && w.page.get(wordReleased) == 0 && ctx.Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // atLeast is what there is without units: what was read is sent, then what
@@ -278,7 +289,7 @@ func (w *worker) atLeast(ctx context.Context) error {
 	read := seastreamer.Checkpoint{}
 	n := 0
 	step := func() error {
-		time.Sleep(w.Slow)
+		w.linger(ctx)
 		if err := p.Flush(ctx); err != nil {
 			return err
 		}
