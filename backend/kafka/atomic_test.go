@@ -107,8 +107,9 @@ func TestCommitThatFails(t *testing.T) {
 		{"the transaction took too long", func(k *kfake.Cluster) { onceEndTxn(k, kerr.InvalidProducerEpoch) }, driver.ErrUnknown},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // two of them wait for the time-out
 			k := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "out"))
-			c := open(t, url(k.ListenAddrs(), "transaction_timeout=1s"), Options{})
+			c := open(t, url(k.ListenAddrs(), "transaction_timeout=3s"), Options{})
 			o, _ := claimed(t, c, "job")
 			if err := unitOf(t, o, 0); err != nil {
 				t.Fatal(err)
@@ -180,7 +181,7 @@ func TestCommitSeenByTheNext(t *testing.T) {
 func TestOldTransactions(t *testing.T) {
 	k := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "in", "out"))
 	var log bytes.Buffer
-	c := open(t, url(k.ListenAddrs(), "transaction_timeout=1s"), Options{Options: seastreamer.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}})
+	c := open(t, url(k.ListenAddrs(), "transaction_timeout=3s"), Options{Options: seastreamer.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}})
 	req := kmsg.NewPtrUpdateFeaturesRequest()
 	f := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
 	f.Feature, f.MaxVersionLevel, f.UpgradeType, f.AllowDowngrade = "transaction.version", 0, 3, true

@@ -53,6 +53,21 @@ func sendOne(t testing.TB, p driver.Producer, r driver.Record) (driver.Receipt, 
 	panic("unreachable")
 }
 
+// getsThrough sends until a record is acknowledged: on a busy machine some are
+// given up that have little time.
+func getsThrough(t testing.TB, p driver.Producer, r driver.Record) {
+	t.Helper()
+	for ctx := within(t); ; {
+		_, err := sendOne(t, p, r)
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil || !errors.Is(err, driver.ErrUnknown) && !errors.Is(err, driver.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestReuse is about what franz-go's documentation does not say: that it does
 // not touch a record after it has called the promise. The race detector finds
 // out. Run it at each upgrade of franz-go.
@@ -80,16 +95,18 @@ func TestReuse(t *testing.T) {
 			}))
 			c := open(t, url(cluster.ListenAddrs(), test.query), Options{})
 			p := producerOf(t, c, test.pc)
-			stop := make(chan struct{})
+			stop, wasCut := make(chan struct{}), make(chan struct{})
 			var cutting sync.WaitGroup
 			if test.cut {
+				getsThrough(t, p, driver.Record{Stream: "s"}) // it knows the shards: no record is given up without one
 				cutting.Go(func() {
+					once := sync.OnceFunc(func() { close(wasCut) })
 					for range 20 {
 						select {
 						case <-stop:
 							return
 						case <-time.After(50 * time.Millisecond):
-							cut.Range(func(k, _ any) bool { k.(net.Conn).Close(); cut.Delete(k); return true })
+							cut.Range(func(k, _ any) bool { k.(net.Conn).Close(); cut.Delete(k); once(); return true })
 						}
 					}
 				})
@@ -101,6 +118,9 @@ func TestReuse(t *testing.T) {
 				sending.Go(func() {
 					rnd := rand.New(rand.NewPCG(1, uint64(g)))
 					for i := range each {
+						if test.cut && i == each/2 {
+							<-wasCut
+						}
 						// Bytes are the sender's again once done is called:
 						// it writes to them.
 						value := bytes.Repeat([]byte{byte(i)}, rnd.IntN(300))
@@ -172,11 +192,9 @@ func (l *cutListener) Accept() (net.Conn, error) {
 // sent.
 func TestDeliveryTimeout(t *testing.T) {
 	cluster := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "s"))
-	c := open(t, url(cluster.ListenAddrs(), "delivery_timeout=400ms&request_timeout=5s"), Options{})
+	c := open(t, url(cluster.ListenAddrs(), "delivery_timeout=400ms&request_timeout=5m"), Options{})
 	p := producerOf(t, c, driver.ProducerConfig{})
-	if _, err := sendOne(t, p, driver.Record{Stream: "s", Time: time.Unix(1, 0)}); err != nil {
-		t.Fatalf("a record from 1970: %v", err)
-	}
+	getsThrough(t, p, driver.Record{Stream: "s", Time: time.Unix(1, 0)}) // from 1970
 	hold := make(chan struct{})
 	hang(cluster, hold)
 	begun := time.Now()
@@ -184,22 +202,28 @@ func TestDeliveryTimeout(t *testing.T) {
 	if !errors.Is(err, driver.ErrUnknown) || !strings.Contains(err.Error(), "delivery_timeout (400ms)") {
 		t.Errorf("error %v, want ErrUnknown and delivery_timeout", err)
 	}
-	if took := time.Since(begun); took < 300*time.Millisecond || took > 4*time.Second {
+	if took := time.Since(begun); took < 300*time.Millisecond || took > patience/2 {
 		t.Errorf("it took %v, want 400 to 450 ms", took)
 	}
 	close(hold)
-	if _, err := sendOne(t, p, driver.Record{Stream: "s"}); err != nil {
-		t.Errorf("the record after it: %v", err)
-	}
+	getsThrough(t, p, driver.Record{Stream: "s"}) // the record after it
 }
 
 // A record that has never left is known not to be written.
 func TestNeverSent(t *testing.T) {
 	c := open(t, url([]string{"127.0.0.1:1"}, "delivery_timeout=300ms"), Options{})
 	p := producerOf(t, c, driver.ProducerConfig{})
-	_, err := sendOne(t, p, driver.Record{Stream: "s"})
-	if !errors.Is(err, driver.ErrUnavailable) || errors.Is(err, driver.ErrUnknown) || !strings.Contains(err.Error(), "127.0.0.1:1") {
-		t.Errorf("error %v, want ErrUnavailable that names 127.0.0.1:1", err)
+	for ctx := within(t); ; {
+		_, err := sendOne(t, p, driver.Record{Stream: "s"})
+		if !errors.Is(err, driver.ErrUnavailable) || errors.Is(err, driver.ErrUnknown) {
+			t.Fatalf("error %v, want ErrUnavailable", err)
+		}
+		if strings.Contains(err.Error(), "127.0.0.1:1") {
+			return
+		}
+		if ctx.Err() != nil { // on a busy machine the first were given up before a connection was refused
+			t.Fatalf("error %v, want one that names 127.0.0.1:1", err)
+		}
 	}
 }
 

@@ -25,8 +25,9 @@ func Benchmark(b *testing.B) {
 func TestConformanceWithVerdicts(t *testing.T) {
 	store := memory.NewStore()
 	h := drivertest.MemoryHarness(store)
-	h.Open = func(testing.TB) driver.Driver {
-		return store.Driver(memory.Options{AckTimeout: 500 * time.Millisecond})
+	opens := func(ackTimeout time.Duration) func(testing.TB) driver.Driver {
+		return func(testing.TB) driver.Driver { return store.Driver(memory.Options{AckTimeout: ackTimeout}) }
 	}
+	h.Open, h.Hasty = opens(time.Minute), opens(time.Second)
 	drivertest.Run(t, h)
 }

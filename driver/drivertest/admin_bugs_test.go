@@ -5,6 +5,7 @@ import (
 	"iter"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seastreamer/seastreamer/backend/memory"
@@ -44,19 +45,21 @@ func TestTheCasesFindPlantedBugsOfAdministration(t *testing.T) {
 	} {
 		t.Run(bug.name, func(t *testing.T) {
 			t.Parallel()
-			h := MemoryHarness(memory.NewStore())
-			h.Patience = 2 * time.Second
-			open := h.Open
-			h.Open = func(t testing.TB) driver.Driver {
-				d := open(t)
-				return &misruled{Driver: d, StreamAdmin: d.(driver.StreamAdmin), GroupAdmin: d.(driver.GroupAdmin), adminBugs: bug.plant}
-			}
-			c := caseNamed(t, bug.found)
-			if passed, log := record(t, h, c); passed {
-				t.Errorf("%s passes\n%s", bug.found, log)
-			} else if !strings.Contains(log, c.Sentence) {
-				t.Errorf("%s fails without printing its sentence:\n%s", bug.found, log)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				h := MemoryHarness(memory.NewStore())
+				h.Patience = 2 * time.Second
+				open := h.Open
+				h.Open = func(t testing.TB) driver.Driver {
+					d := open(t)
+					return &misruled{Driver: d, StreamAdmin: d.(driver.StreamAdmin), GroupAdmin: d.(driver.GroupAdmin), adminBugs: bug.plant}
+				}
+				c := caseNamed(t, bug.found)
+				if passed, log := record(t, h, c); passed {
+					t.Errorf("%s passes\n%s", bug.found, log)
+				} else if !strings.Contains(log, c.Sentence) {
+					t.Errorf("%s fails without printing its sentence:\n%s", bug.found, log)
+				}
+			})
 		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seastreamer/seastreamer/backend/memory"
@@ -81,24 +82,26 @@ func TestTheCasesFindPlantedBugs(t *testing.T) {
 	} {
 		t.Run(bug.name, func(t *testing.T) {
 			t.Parallel()
-			for _, name := range bug.found {
-				h := MemoryHarness(memory.NewStore())
-				h.Patience = 2 * time.Second
-				h.Seed = 1
-				open := h.Open
-				h.Open = func(t testing.TB) driver.Driver {
-					return &buggy{Driver: open(t), bugs: bug.plant, create: h.Create, t: t}
+			synctest.Test(t, func(t *testing.T) {
+				for _, name := range bug.found {
+					h := MemoryHarness(memory.NewStore())
+					h.Patience = 2 * time.Second
+					h.Seed = 1
+					open := h.Open
+					h.Open = func(t testing.TB) driver.Driver {
+						return &buggy{Driver: open(t), bugs: bug.plant, create: h.Create, t: t}
+					}
+					c := caseNamed(t, name)
+					passed, log := record(t, h, c)
+					if passed {
+						t.Errorf("%s passes\n%s", name, log)
+					} else if !strings.Contains(log, c.Sentence) {
+						t.Errorf("%s fails without printing its sentence:\n%s", name, log)
+					} else if testing.Verbose() {
+						t.Logf("%s fails as it should:\n%s", name, log)
+					}
 				}
-				c := caseNamed(t, name)
-				passed, log := record(t, h, c)
-				if passed {
-					t.Errorf("%s passes\n%s", name, log)
-				} else if !strings.Contains(log, c.Sentence) {
-					t.Errorf("%s fails without printing its sentence:\n%s", name, log)
-				} else if testing.Verbose() {
-					t.Logf("%s fails as it should:\n%s", name, log)
-				}
-			}
+			})
 		})
 	}
 }
@@ -168,7 +171,7 @@ func (d *buggy) Consumer(ctx context.Context, cfg driver.ConsumerConfig) (driver
 	var err error
 	c.Consumer, err = d.Driver.Consumer(ctx, cfg)
 	if d.leak {
-		go func() { time.Sleep(10 * time.Second) }()
+		go func() { <-d.t.Context().Done() }()
 	}
 	if err != nil {
 		return nil, err

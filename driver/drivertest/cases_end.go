@@ -272,7 +272,7 @@ var endCases = []Case{
 			if err := d.Close(t.Ctx()); err != nil {
 				t.Errorf("close the driver: %v", err)
 			}
-			if err := goleak.Find(t.H.foreign(before)...); err != nil {
+			if err := leaks(t.H.foreign(before)); err != nil {
 				t.Errorf("goroutines are left: %v", err)
 			}
 		},

@@ -210,7 +210,8 @@ var sendCases = []Case{
 					t.Errorf("stream %q: got error %v, want one that says that nothing was written", name, o.Err)
 				}
 			}
-			for _, name := range []string{t.Name() + "-A_b.c", strings.Repeat("n", 249-len(t.Name())) + t.Name()} {
+			long := t.Name()
+			for _, name := range []string{t.Name() + "-A_b.c", strings.Repeat("n", 249-len(long)) + long} {
 				t.H.Create(t.TB, name, 1)
 				t.Send(name, "x")
 				t.Consume(Streams(name)).Wants("x")

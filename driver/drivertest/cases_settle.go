@@ -107,6 +107,7 @@ var settleCases = []Case{
 		Topic: "settle", Name: "without a verdict comes again",
 		Sentence: "it delivers again, to this member or another, what was not settled within Features.AckTimeout",
 		Needs:    needsVerdicts,
+		Hasty:    true,
 		Run: func(t *T) {
 			s, g := t.Stream(1), t.Name()
 			t.Send(s, "a", "b")
@@ -123,6 +124,7 @@ var settleCases = []Case{
 		Topic: "settle", Name: "nack",
 		Sentence: "It is delivered again, to any member, no sooner than After from now, and counts as an attempt.",
 		Needs:    needsVerdicts,
+		Hasty:    true,
 		Run: func(t *T) {
 			s, g := t.Stream(1), t.Name()
 			t.Send(s, "a")
@@ -160,6 +162,7 @@ var settleCases = []Case{
 		Topic: "settle", Name: "extend",
 		Sentence: "VerdictExtend: it is being worked on, the time-out begins anew.",
 		Needs:    needsVerdicts,
+		Hasty:    true,
 		Run: func(t *T) {
 			s, g := t.Stream(1), t.Name()
 			t.Send(s, "a", "b")
@@ -178,6 +181,7 @@ var settleCases = []Case{
 		Topic: "settle", Name: "a verdict that comes too late",
 		Sentence: "Verdicts on messages that this consumer no longer holds do nothing",
 		Needs:    needsVerdicts,
+		Hasty:    true,
 		Run: func(t *T) {
 			s, g := t.Stream(1), t.Name()
 			t.Send(s, "a")
@@ -410,6 +414,7 @@ var settleCases = []Case{
 		Topic: "ack", Name: "extended while it is worked on",
 		Sentence: "AckTimeout is how long a message of a group may stay without a verdict before it is delivered again, with AckMessage.",
 		Needs:    needsVerdicts,
+		Hasty:    true,
 		Run: func(t *T) {
 			s, g := t.Stream(1), t.Name()
 			t.Send(s, "a", "b")

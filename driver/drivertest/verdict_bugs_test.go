@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seastreamer/seastreamer/backend/memory"
@@ -60,21 +61,23 @@ func TestTheCasesFindPlantedBugsInVerdicts(t *testing.T) {
 	} {
 		t.Run(bug.name, func(t *testing.T) {
 			t.Parallel()
-			for _, name := range bug.found {
-				store := memory.NewStore()
-				h := MemoryHarness(store)
-				h.Patience = 2 * time.Second
-				h.Open = func(testing.TB) driver.Driver {
-					return &unsettled{store.Driver(memory.Options{AckTimeout: 300 * time.Millisecond}), bug.settle, bug.draw}
+			synctest.Test(t, func(t *testing.T) {
+				for _, name := range bug.found {
+					store := memory.NewStore()
+					h := MemoryHarness(store)
+					h.Patience = 2 * time.Second
+					h.Open = func(testing.TB) driver.Driver {
+						return &unsettled{store.Driver(memory.Options{AckTimeout: 300 * time.Millisecond}), bug.settle, bug.draw}
+					}
+					c := caseNamed(t, name)
+					passed, log := record(t, h, c)
+					if passed {
+						t.Errorf("%s passes\n%s", name, log)
+					} else if !strings.Contains(log, c.Sentence) {
+						t.Errorf("%s fails without printing its sentence:\n%s", name, log)
+					}
 				}
-				c := caseNamed(t, name)
-				passed, log := record(t, h, c)
-				if passed {
-					t.Errorf("%s passes\n%s", name, log)
-				} else if !strings.Contains(log, c.Sentence) {
-					t.Errorf("%s fails without printing its sentence:\n%s", name, log)
-				}
-			}
+			})
 		})
 	}
 }
