@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -106,6 +107,20 @@ func (l *accounts) since(then time.Time) (silent int) {
 		a.mu.Unlock()
 	}
 	return silent
+}
+
+// began reports whether every stream has an acknowledged message.
+func (l *accounts) began() bool {
+	for _, name := range l.names {
+		a := l.streams[name]
+		a.mu.Lock()
+		has := slices.Contains(a.outcome, acked)
+		a.mu.Unlock()
+		if !has {
+			return false
+		}
+	}
+	return true
 }
 
 // oneSince is one of these streams.
