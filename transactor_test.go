@@ -121,7 +121,7 @@ func TestUnitsGoOnWhereTheOutputStands(t *testing.T) {
 	equal(t, "the sizes of the units", copyAll(t, s, seastreamer.TransactorConfig{MaxMessages: 999, CommitEvery: time.Minute}), []int{999, 999, 502})
 	equal(t, "the sizes of the second run", len(copyAll(t, s, seastreamer.TransactorConfig{})), 0)
 	fill(t, s, 2500, 2600)
-	equal(t, "the sizes of the third run", copyAll(t, s, seastreamer.TransactorConfig{}), []int{100})
+	equal(t, "the sizes of the third run", copyAll(t, s, seastreamer.TransactorConfig{CommitEvery: time.Minute}), []int{100})
 	equal(t, "the output", output(t, s), numbers(0, 2600))
 }
 
@@ -205,7 +205,7 @@ func TestABreakAborts(t *testing.T) {
 func TestEndStopsEarly(t *testing.T) {
 	s, _ := units(t, 1, 10, nil)
 	until, _ := s.End(t.Context(), "s")
-	tr := transactor(t, s, seastreamer.TransactorConfig{Input: seastreamer.ConsumerConfig{Until: until}})
+	tr := transactor(t, s, seastreamer.TransactorConfig{CommitEvery: time.Minute, Input: seastreamer.ConsumerConfig{Until: until}})
 	var sizes []int
 	for tx, err := range tr.Units(t.Context()) {
 		if err != nil {
@@ -446,6 +446,9 @@ func TestSharedTransactors(t *testing.T) {
 		tr, err := st.Transactor(ctx, seastreamer.TransactorConfig{Name: "job", Shared: true, MaxMessages: 20,
 			Input: seastreamer.ConsumerConfig{Streams: []string{"s"}, Group: "g", Start: seastreamer.Earliest}})
 		if err != nil {
+			if ctx.Err() != nil {
+				err = nil // it comes when all is done
+			}
 			done <- err
 			return
 		}
@@ -468,17 +471,18 @@ func TestSharedTransactors(t *testing.T) {
 	for _, life := range members {
 		go member(life)
 	}
+	left := len(members)
 	for len(output(t, s)) < total && t.Context().Err() == nil {
 		select {
 		case err := <-done:
-			if err != nil {
+			if left--; err != nil {
 				t.Fatal(err)
 			}
 		case <-time.After(time.Millisecond):
 		}
 	}
 	cancel()
-	for range 2 {
+	for range left { // on a quick machine some have not lived their lives
 		if err := <-done; err != nil {
 			t.Error(err)
 		}

@@ -113,7 +113,7 @@ func TestDeleteDeathAtEachStep(t *testing.T) {
 					}
 				case "open writer":
 					// It has the log open and finds by itself that it is gone.
-					deadline := time.Now().Add(20 * time.Second)
+					deadline := time.Now().Add(limit)
 					for {
 						_, err := send(writer, "e")
 						if errors.Is(err, driver.ErrNotFound) {

@@ -76,20 +76,21 @@ func TestDescribeGroup(t *testing.T) {
 			}
 		}
 	}
-	for _, m := range members[:2] {
-		for {
-			select {
-			case p := <-m.assigned:
+	committed := map[int32]bool{}
+	await(t, "a position of every shard", func() bool { // whose member may learn of it a moment later
+		for _, m := range members[:2] {
+			for len(m.assigned) > 0 {
+				p := <-m.assigned
 				p.Next = driver.SeqOf(1)
-				if err := m.Consumer.(driver.Committer).Commit(t.Context(), []driver.Position{p}); err != nil && !errors.Is(err, driver.ErrFenced) {
+				err := m.Consumer.(driver.Committer).Commit(t.Context(), []driver.Position{p})
+				if err != nil && !errors.Is(err, driver.ErrFenced) {
 					t.Fatal(err)
 				}
-				continue
-			default:
+				committed[p.Index] = committed[p.Index] || err == nil
 			}
-			break
 		}
-	}
+		return committed[0] && committed[1] && committed[2]
+	})
 	g := s.group(d, "G/1")
 	infos := s.describe(d, "s", driver.DetailBounds)
 	if len(g.Positions) != 3 {
@@ -225,6 +226,12 @@ func TestGroupRace(t *testing.T) {
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	var joined, moved, removed, refused atomic.Int64
+	began := time.Now()
+	// Some milliseconds, and ever more: where it takes long to join, members have
+	// the time in the end.
+	while := func(most int) time.Duration {
+		return time.Duration(rand.IntN(most)) * (time.Second + time.Since(began)) / 1000
+	}
 	for range 3 {
 		d := s.open()
 		wg.Go(func() {
@@ -258,19 +265,19 @@ func TestGroupRace(t *testing.T) {
 				select {
 				case <-got:
 					joined.Add(1)
-				case <-time.After(time.Duration(rand.IntN(20)) * time.Millisecond):
+				case <-time.After(while(20)):
 				}
 				if err := c.Close(context.Background()); err != nil {
 					t.Error(err)
 				}
 				runtime.Gosched()
-				time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
+				time.Sleep(while(3))
 			}
 		})
 	}
 	d := s.open()
-	deadline := time.Now().Add(30 * time.Second)
-	for began := time.Now(); (time.Since(began) < 2*time.Second || moved.Load() < 10 || removed.Load() < 10 || joined.Load() < 10 || refused.Load() < 10) && time.Now().Before(deadline); {
+	deadline := began.Add(2 * limit)
+	for (time.Since(began) < 2*time.Second || moved.Load() < 10 || removed.Load() < 10 || joined.Load() < 10 || refused.Load() < 10) && time.Now().Before(deadline) {
 		var err error
 		count := &moved
 		switch rand.IntN(3) {

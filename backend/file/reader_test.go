@@ -56,7 +56,7 @@ func consume(t testing.TB, d driver.Driver, cfg driver.ConsumerConfig) *client {
 // next is the next thing that Fetch returns, in words.
 func (c *client) next() string {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	bs, err := c.Fetch(ctx, nil)
 	var all []string
@@ -255,7 +255,7 @@ func TestFindTime(t *testing.T) {
 func TestModes(t *testing.T) {
 	old := syscall.Umask(0o777)
 	defer syscall.Umask(old)
-	s := &site{t, filepath.Join(t.TempDir(), "sub"), env{boot: 1, patience: time.Second, sync: datasync}, Options{}}
+	s := &site{t, filepath.Join(t.TempDir(), "sub"), env{boot: 1, patience: limit, sync: datasync}, Options{}}
 	syscall.Umask(old)
 	os.MkdirAll(filepath.Dir(s.dir), 0o700)
 	for _, mask := range []int{0, 0o777} {
@@ -421,17 +421,23 @@ func TestIdle(t *testing.T) {
 		}()
 		runtime.GC()
 		time.Sleep(3 * time.Second) // the start is over; what follows is measured
-		before := usage()
-		time.Sleep(6 * time.Second)
-		after := usage()
-		wakes := float64(after.Nvcsw-before.Nvcsw) / 6
-		cpu := float64(after.Utime.Nano()+after.Stime.Nano()-before.Utime.Nano()-before.Stime.Nano()) / 6e9
-		t.Logf("group %q: %.1f voluntary switches a second over all threads, %.3f %% CPU", group, wakes, 100*cpu)
-		// A machine under load adds switches of the runtime's own: what this
-		// finds is a loop that polls, which shows hundreds. The exact figures
-		// are those of bench/.
-		if wakes > 20 || cpu > 0.01 {
-			t.Errorf("group %q: idle costs %.1f switches a second and %.3f %% CPU", group, wakes, 100*cpu)
+		// A machine under load adds switches of the runtime's own, and work that
+		// it puts off: what this finds is a loop that polls, which shows hundreds
+		// in any while. The exact figures are those of bench/.
+		for began := time.Now(); ; {
+			before := usage()
+			time.Sleep(5 * time.Second)
+			after := usage()
+			wakes := float64(after.Nvcsw-before.Nvcsw) / 5
+			cpu := float64(after.Utime.Nano()+after.Stime.Nano()-before.Utime.Nano()-before.Stime.Nano()) / 5e9
+			t.Logf("group %q: %.1f voluntary switches a second over all threads, %.3f %% CPU", group, wakes, 100*cpu)
+			if wakes <= 20 && cpu <= 0.01 {
+				break
+			}
+			if time.Since(began) > limit {
+				t.Errorf("group %q: idle costs %.1f switches a second and %.3f %% CPU", group, wakes, 100*cpu)
+				break
+			}
 		}
 		for range 3 {
 			if _, err := send(d, "b"); err != nil {

@@ -18,6 +18,10 @@ import (
 	"github.com/seastreamer/seastreamer/driver"
 )
 
+// limit is how long anything may take that must come: on a busy machine it is
+// late, and only what never comes is wrong.
+const limit = time.Minute
+
 // A site is a directory that a test works on as several processes would.
 type site struct {
 	t   testing.TB
@@ -27,7 +31,7 @@ type site struct {
 }
 
 func newSite(t testing.TB, o Options) *site {
-	return &site{t, t.TempDir(), env{boot: 1, patience: 5 * time.Second, sync: datasync, look: 50 * time.Millisecond, tick: 50 * time.Millisecond}, o}
+	return &site{t, t.TempDir(), env{boot: 1, patience: limit, sync: datasync, look: 50 * time.Millisecond, tick: 50 * time.Millisecond}, o}
 }
 
 func (s *site) open() *fileDriver {
@@ -94,7 +98,7 @@ func (s seen) String() string {
 
 // readAll reads from the start to the end, gaps included.
 func readAll(d driver.Driver) ([]seen, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	bounds, err := d.Bounds(ctx, []string{"s"})
 	if err != nil {
@@ -542,7 +546,7 @@ func readStream(t testing.TB, d driver.Driver, stream string, see func(driver.Ba
 		return true
 	}
 	for !finished() {
-		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, limit)
 		bs, err := c.Fetch(ctx, nil)
 		cancel()
 		for _, b := range bs {

@@ -135,7 +135,7 @@ func unitProcesses(t *testing.T, sync Sync) {
 	}
 	kills, at := map[string]int{}, map[string]int{}
 	stopped := -1
-	for until := time.Now().Add(*proofTime / 2); time.Now().Before(until); {
+	for began := time.Now(); p.goesOn(began, *proofTime/2, "writer", "job"); {
 		time.Sleep(time.Duration(5+rand.IntN(20)) * time.Millisecond)
 		for i, r := range roles {
 			// A job that was fenced comes back after a while.
@@ -152,12 +152,14 @@ func unitProcesses(t *testing.T, sync Sync) {
 			}
 			p.start(i, r)
 		}
+		over := time.Since(began) > *proofTime/2
 		switch i := rand.IntN(len(roles)); {
 		case stopped >= 0:
-			if rand.IntN(4) == 0 {
+			if over || rand.IntN(4) == 0 {
 				p.children[stopped].Process.Signal(syscall.SIGCONT)
 				stopped = -1
 			}
+		case over:
 		case roles[i] == "job" && rand.IntN(4) == 0 && !p.dead(i):
 			p.children[i].Process.Signal(syscall.SIGSTOP)
 			kills["stopped"]++
@@ -226,7 +228,7 @@ func TestUnitZombie(t *testing.T) {
 	zombie := p.children[0].Process
 	defer zombie.Kill()
 	journal := filepath.Join(p.journals, fmt.Sprintf("job-%d", p.ids))
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(limit); ; time.Sleep(time.Millisecond) {
 		if b, _ := os.ReadFile(journal); len(b) > 100 {
 			break
 		}
@@ -242,6 +244,7 @@ func TestUnitZombie(t *testing.T) {
 		}
 		wantErr(t, "claim", err, driver.ErrUnavailable)
 		zombie.Signal(syscall.SIGCONT)
+		time.Sleep(10 * time.Millisecond) // for it to get further
 	}
 	n := pos[0].Next.Lo
 	if err := commit(t.Context(), o, outputs(0, n), move(0, n, n+1)); err != nil {

@@ -485,7 +485,7 @@ func TestUnitLockHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.whole(false, 7)
-	d.env.patience = 5 * time.Second
+	d.env.patience = limit
 	if err := commit(t.Context(), o, unit, move(0, 7, 8)); err != nil {
 		t.Fatal(err)
 	}

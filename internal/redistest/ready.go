@@ -12,7 +12,7 @@ import (
 
 // readyLimit is how long something may take when the caller's context sets no
 // limit, on a machine that is busy with other tests.
-const readyLimit = 30 * time.Second
+const readyLimit = 90 * time.Second
 
 // until calls check until it returns nil, for at most readyLimit or as long as
 // the context allows.

@@ -93,7 +93,7 @@ func TestSentinel(t *testing.T) {
 	s := SentinelForTest(t, Options{AppendOnly: true, Password: "data", SentinelPassword: "guard"})
 	t.Logf("started in %v", time.Since(begun))
 	s.Call(t, 1, "XADD", "news", "1-1", "msg", "hello")
-	if got := s.Call(t, 1, "WAIT", "2", "5000"); got != "2" {
+	if got := s.Call(t, 1, "WAIT", "2", "25000"); got != "2" {
 		t.Fatalf("WAIT: %s replicas, want 2", got)
 	}
 	s.Kill(1)

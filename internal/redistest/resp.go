@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// doLimit bounds one command, the connection included.
-const doLimit = 5 * time.Second
+// doLimit bounds one command, the connection included. A server whose disk is
+// busy may answer after seconds.
+const doLimit = 30 * time.Second
 
 // ServerError is what a server answered in place of a result, such as
 // "READONLY You can't write against a read only replica."
@@ -24,7 +25,7 @@ type ServerError string
 func (e ServerError) Error() string { return string(e) }
 
 // Do has a node execute one command, as a user who may do everything, on a
-// connection of its own, within five seconds. The result is what redis-cli
+// connection of its own, within 30 seconds. The result is what redis-cli
 // prints without a terminal: integers as text, nothing for nil, the elements
 // of (nested) arrays one a line.
 func (s *Servers) Do(node int, args ...string) (string, error) {
@@ -46,7 +47,7 @@ func (s *Servers) Call(t testing.TB, node int, args ...string) string {
 }
 
 // Pipe has a node execute commands one after the other on one connection,
-// within five seconds, and returns their results. It ends at the first error.
+// within 30 seconds, and returns their results. It ends at the first error.
 func (s *Servers) Pipe(node int, commands ...[]string) ([]string, error) {
 	n := s.nodes[node-1]
 	conn, err := s.dial(n)
