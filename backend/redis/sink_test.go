@@ -25,6 +25,7 @@ type sink struct {
 	gen    uint64
 	next   map[driver.Shard]driver.Seq
 	events []string
+	slow   int      // seeks
 	got    []string // id or "gap …", in order
 	from   func(driver.Position) (driver.Seq, bool)
 }
@@ -184,8 +185,12 @@ func (s *sink) seek(to map[driver.Shard]driver.Start, want ...string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	// Where the read at the server is not woken each takes blockFor; a machine
+	// stalls now and then.
 	if d := time.Since(began); d > blockFor/2 {
-		s.t.Errorf("Seek took %v", d)
+		if s.slow++; s.slow > 2 {
+			s.t.Errorf("Seek took %v, and two before more than %v, too", d, blockFor/2)
+		}
 	}
 	slices.SortFunc(at, func(a, b driver.Position) int { return a.Shard.Compare(b.Shard) })
 	var got []string
