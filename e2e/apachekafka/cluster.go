@@ -44,6 +44,7 @@ type Cluster struct {
 	nodes   []*node
 	secrets *testserver.Secrets // nil without Options.Secure
 	reaper  *testserver.Reaper
+	ports   testserver.Ports
 	stop    sync.Once
 }
 
@@ -79,15 +80,16 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 var errPortTaken = errors.New("another process took the port first")
 
 func startOnce(ctx context.Context, o Options, jars string) (*Cluster, error) {
-	all, err := choosePorts(o)
+	c := &Cluster{o: o}
+	all, err := choosePorts(o, &c.ports)
 	if err != nil {
+		c.kill()
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "sea-kafka-")
-	if err != nil {
+	if c.dir, err = os.MkdirTemp("", "sea-kafka-"); err != nil {
+		c.kill()
 		return nil, fmt.Errorf("apachekafka: %w", err)
 	}
-	c := &Cluster{o: o, dir: dir}
 	if err := c.start(ctx, all, jars); err != nil {
 		c.kill()
 		return nil, err
@@ -241,6 +243,7 @@ func (c *Cluster) kill() {
 	for _, n := range c.nodes {
 		n.Process.Kill()
 	}
+	c.ports.Close()
 	_ = os.RemoveAll(c.dir)
 	if c.reaper != nil {
 		c.reaper.Stop()
@@ -248,9 +251,11 @@ func (c *Cluster) kill() {
 }
 
 // choosePorts finds a free port for every listener.
-func choosePorts(o Options) ([]ports, error) {
-	taken := map[int]bool{o.Port: true}
-	free := func() int { return testserver.FreePort("127.0.0.1", taken) }
+func choosePorts(o Options, taken *testserver.Ports) ([]ports, error) {
+	if o.Port != 0 && !taken.Take("127.0.0.1", o.Port) {
+		return nil, fmt.Errorf("apachekafka: port %d is taken: choose another, or end the process that has it", o.Port)
+	}
+	free := func() int { return taken.Free("127.0.0.1") }
 	all := make([]ports, o.Nodes)
 	for i := range all {
 		all[i] = ports{plain: free(), controller: free()}
@@ -259,9 +264,6 @@ func choosePorts(o Options) ([]ports, error) {
 		}
 	}
 	if o.Port != 0 {
-		if !testserver.CanListen("127.0.0.1", o.Port) {
-			return nil, fmt.Errorf("apachekafka: port %d is taken: choose another, or end the process that has it", o.Port)
-		}
 		all[0].plain = o.Port
 	}
 	return all, nil

@@ -11,7 +11,8 @@ import (
 )
 
 // readyLimit is how long something may take when the caller's context sets no
-// limit, on a machine that is busy with other tests.
+// limit, on a machine that is busy with other tests. A sentinel that was kept
+// from working for two seconds does nothing for thirty (TILT).
 const readyLimit = 90 * time.Second
 
 // until calls check until it returns nil, for at most readyLimit or as long as

@@ -27,6 +27,7 @@ type Servers struct {
 	nodes   []*node
 	secrets *testserver.Secrets // nil without TLS
 	reaper  *testserver.Reaper
+	ports   testserver.Ports
 	stop    sync.Once
 }
 
@@ -56,8 +57,8 @@ func start(ctx context.Context, k kind, o Options) (*Servers, error) {
 			return nil, fmt.Errorf("redistest: %s is not installed: run scripts/setup", p)
 		}
 	}
-	// Between choosing a free port and Redis's taking it another process may
-	// take it: then everything begins again with others.
+	// Between choosing a free port and Redis's taking it a process that is none of
+	// these tests may take it: then everything begins again with others.
 	for try := 1; ; try++ {
 		s, err := startOnce(ctx, k, o)
 		if err == nil || !errors.Is(err, errPortTaken) || try == 5 {
@@ -101,16 +102,15 @@ func (s *Servers) start(ctx context.Context) (err error) {
 		count = 1
 	}
 	s.nodes = make([]*node, count)
-	taken := map[int]bool{}
 	for i := range s.nodes {
 		n := &node{id: i + 1, host: "127.0.0.1", sentinel: s.kind == sentinel && i >= 3}
 		if s.o.OwnAddresses {
 			n.host = fmt.Sprintf("127.0.1.%d", n.id)
 		}
 		if s.kind == cluster { // its nodes talk to each other on the port 10,000 above
-			n.port = testserver.FreePort(n.host, taken, 10_000)
+			n.port = s.ports.Free(n.host, 10_000)
 		} else {
-			n.port = testserver.FreePort(n.host, taken)
+			n.port = s.ports.Free(n.host)
 		}
 		n.dir = filepath.Join(s.dir, fmt.Sprintf("node-%d", n.id))
 		s.nodes[i] = n
@@ -250,6 +250,7 @@ func (s *Servers) kill() {
 			n.Kill()
 		}
 	}
+	s.ports.Close()
 	_ = os.RemoveAll(s.dir)
 	if s.reaper != nil {
 		s.reaper.Stop()

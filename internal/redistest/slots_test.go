@@ -21,7 +21,7 @@ func TestMoveSlot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := ClusterForTest(t, Options{})
+	s := ClusterForTest(t, Options{NodeTimeout: Patient})
 	const slot = 9497 // of "moves"
 	s.Call(t, 2, "XADD", "moves", "1-1", "msg", "hello")
 	for i := range moves {

@@ -159,29 +159,42 @@ func (s *Servers) Failover(ctx context.Context, master int) (int, error) {
 }
 
 func (s *Servers) sentinelFailover(ctx context.Context, master int) (int, error) {
-	asked, next := false, 0
+	next := 0
+	var again time.Time
 	err := until(ctx, "sentinel failover", func() error {
+		var err error
+		if next, err = s.Master(0); err != nil || next != master {
+			return err
+		}
 		for _, n := range s.nodes {
-			// Refused while another one is under way.
-			if n.sentinel && n.awake() && !asked {
+			if n.sentinel && n.awake() && time.Now().After(again) {
+				// Refused while another one is under way. On a busy machine it may
+				// be given up, which nobody tells.
 				if _, err := s.Do(n.id, "SENTINEL", "FAILOVER", MasterName); err != nil {
 					return err
 				}
-				asked = true
+				again = time.Now().Add(askAgain)
 			}
 		}
-		var err error
-		if next, err = s.Master(0); err == nil && next == master {
-			err = fmt.Errorf("node %d is still the master", master)
-		}
-		return err
+		return fmt.Errorf("node %d is still the master", master)
 	})
 	return next, err
 }
 
+// askAgain is after how long a fail-over is asked for again that did not come: a
+// cluster gives one up after five seconds, sentinels take six to begin another.
+const askAgain = 10 * time.Second
+
 func (s *Servers) clusterFailover(ctx context.Context, master int) (int, error) {
 	next := 0
+	var again time.Time
 	err := until(ctx, "cluster failover", func() error {
+		if next != 0 && time.Now().After(again) {
+			if _, err := s.Do(next, "CLUSTER", "FAILOVER"); err != nil && !errors.As(err, new(ServerError)) {
+				return err // what it says against it is that it is the master by now
+			}
+			again = time.Now().Add(askAgain)
+		}
 		if next == 0 {
 			text, err := s.Do(master, "CLUSTER", "NODES")
 			if err != nil {
@@ -196,7 +209,7 @@ func (s *Servers) clusterFailover(ctx context.Context, master int) (int, error) 
 				if _, err := s.Do(n, "CLUSTER", "FAILOVER"); err != nil {
 					return err
 				}
-				next = n
+				next, again = n, time.Now().Add(askAgain)
 			}
 			if next == 0 {
 				return fmt.Errorf("node %d has no replica", master)

@@ -4,14 +4,10 @@
 package testserver
 
 import (
-	"crypto/rand"
 	"io"
-	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -105,46 +101,6 @@ func (p *Process) Kill() {
 	if p.Signal(os.Kill) == nil {
 		p.Await(time.Minute) // no process outlives SIGKILL for long
 	}
-}
-
-// FreePort finds a port of host that is free, together with those so much
-// above it, and that taken does not have; taken then has them. They lie below
-// the ports that systems give to outgoing connections (from 32768 on Linux,
-// 49152 elsewhere): a client that dials a killed server's port from that range
-// can connect to itself, and then the server cannot have its port back.
-func FreePort(host string, taken map[int]bool, above ...int) int {
-	const lowest, highest = 15000, 32768
-	most := 0
-	for _, a := range above {
-		most = max(most, a)
-	}
-	above = append([]int{0}, above...)
-search:
-	for {
-		r, err := rand.Int(rand.Reader, big.NewInt(int64(highest-lowest-most)))
-		if err != nil {
-			panic(err) // never, see crypto/rand
-		}
-		p := lowest + int(r.Int64())
-		for _, a := range above {
-			if taken[p+a] || !CanListen(host, p+a) {
-				continue search
-			}
-		}
-		for _, a := range above {
-			taken[p+a] = true
-		}
-		return p
-	}
-}
-
-// CanListen reports whether nobody listens on the port.
-func CanListen(host string, port int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-	if err != nil {
-		return false
-	}
-	return l.Close() == nil
 }
 
 // A Reaper is a shell that outlives this process if it is killed, and then
