@@ -92,8 +92,7 @@ func TestHalfOpen(t *testing.T) {
 					batches, err := k.Fetch(ctx, nil)
 					switch {
 					case err != nil && !errors.Is(err, driver.ErrUnavailable):
-						t.Error(err)
-						return id
+						t.Fatal(err)
 					case len(batches) > 0:
 						b := batches[len(batches)-1]
 						return b.Seq(b.Len() - 1)
@@ -103,7 +102,7 @@ func TestHalfOpen(t *testing.T) {
 			if id := fetch(t.Context()); id.Hi != 1 {
 				t.Fatalf("got %v", id)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			got := make(chan driver.Seq, 1)
 			go func() { got <- fetch(ctx) }()
@@ -115,7 +114,7 @@ func TestHalfOpen(t *testing.T) {
 				t.Errorf("got %v", id)
 			}
 			t.Logf("after %v", time.Since(began))
-			if d := time.Since(began); d > 6*(blockFor+deadAfter) {
+			if d := time.Since(began); d > 2*(blockFor+deadAfter) {
 				t.Errorf("a dead connection was found out after %v", d)
 			}
 		})
@@ -147,23 +146,21 @@ func TestSlowLineOfAGroup(t *testing.T) {
 		s.Call(t, 1, "XADD", "s", strconv.Itoa(i+1)+"-0", "msg", strings.Repeat("x", 20_000))
 	}
 	f := freezable(t, s.Addr(1), 200_000)
-	c := open(t, "redis://"+f.Addr().String(), Options{RequestTimeout: deadAfter})
+	c := open(t, "redis://"+f.Addr().String(), Options{RequestTimeout: time.Second})
 	k, err := c.Consumer(t.Context(), driver.ConsumerConfig{Streams: []string{"s"}, Group: "g", Start: driver.Earliest, Events: allOf()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer k.Close(t.Context())
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	for got := map[driver.Seq]bool{}; len(got) < n; {
+	for got := 0; got < n; {
 		batches, err := k.Fetch(ctx, nil)
 		if err != nil && !errors.Is(err, driver.ErrUnavailable) {
-			t.Fatalf("after %d messages: %v", len(got), err)
+			t.Fatalf("after %d messages: %v", got, err)
 		}
 		for _, b := range batches {
-			for i := range b.Len() {
-				got[b.Seq(i)] = true
-			}
+			got += b.Len()
 		}
 	}
 }

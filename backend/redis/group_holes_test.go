@@ -55,17 +55,16 @@ func deliveredTo(t *testing.T, s *redistest.Servers) int {
 // settled waits until a member has read as much ahead as it will.
 func (w *mate) settled(s *redistest.Servers) int {
 	w.t.Helper()
-	for last, same := -1, 0; ; {
-		switch n := deliveredTo(w.t, s); {
-		case n != last:
-			last, same = n, 0
-		case same == 5:
-			return n
-		default:
-			same++
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
+	w.rest()
+	return deliveredTo(w.t, s)
+}
+
+// reads fetches until the group stands at n and that has come.
+func (w *mate) reads(s *redistest.Servers, n int) {
+	w.t.Helper()
+	w.until(fmt.Sprintf("message %d", n), func() bool {
+		return len(w.got) > 0 && w.got[len(w.got)-1].value == strconv.Itoa(n) && deliveredTo(w.t, s) == n
+	})
 }
 
 // values are those of what was got, sorted.
@@ -102,9 +101,7 @@ func TestTrimmedBetweenReads(t *testing.T) {
 				want = append(want, driver.GapError{Shard: driver.Shard{Stream: "s"}, From: driver.Seq{Hi: uint64(last), Lo: 1}, To: driver.Seq{Hi: uint64(first)}, Cause: driver.GapTrimmed}) //nolint:gosec // small
 			}
 		}
-		w.until("the end", func() bool {
-			return deliveredTo(t, s) == n && len(w.got) > 0 && w.got[len(w.got)-1].value == strconv.Itoa(n)
-		})
+		w.reads(s, n)
 	}
 	if len(want) < 20 {
 		t.Fatalf("only %d of 25 rounds had something to trim", len(want))
@@ -137,12 +134,13 @@ func TestTrimmedUnderTwo(t *testing.T) {
 	}
 	addNumbers(t, s, "s", strconv.Itoa(n+1))
 	n++
-	for end := time.Now().Add(20 * time.Second); deliveredTo(t, s) < n && time.Now().Before(end); {
+	until(t, "the end", func() bool {
 		both[0].fetch(20 * time.Millisecond)
 		both[1].fetch(20 * time.Millisecond)
-	}
+		return deliveredTo(t, s) >= n
+	})
 	for _, w := range both { // what was read ahead
-		for w.fetch(200 * time.Millisecond) {
+		for w.rest(); w.fetch(200 * time.Millisecond); w.rest() {
 		}
 	}
 	told, gaps := make([]int, n+1), 0

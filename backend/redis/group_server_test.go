@@ -91,11 +91,11 @@ func TestWhatGroupsBuildOn(t *testing.T) {
 	for cmd, want := range map[string]string{"XGROUP DESTROY s g": "NOGROUP", "DEL s": "UNBLOCKED"} {
 		begin()
 		said := make(chan string)
-		go func() { said <- do("XREADGROUP GROUP g a BLOCK 4000 STREAMS s >") }()
+		go func() { said <- do("XREADGROUP GROUP g a BLOCK 20000 STREAMS s >") }()
 		until(t, "it waits", func() bool { return strings.Contains(s.Call(t, 1, "INFO", "clients"), "blocked_clients:1") })
 		began := time.Now()
 		do(cmd)
-		if got := <-said; !strings.HasPrefix(got, want) || time.Since(began) > 3*time.Second {
+		if got := <-said; !strings.HasPrefix(got, want) || time.Since(began) > 15*time.Second {
 			t.Errorf("%s under a read that waits: %q after %v", cmd, got, time.Since(began))
 		}
 	}

@@ -19,7 +19,7 @@ import (
 // about, is an error whose outcome is unknown.
 func TestPanicsAreErrors(t *testing.T) {
 	t.Parallel()
-	c := open(t, redistest.ClusterForTest(t, redistest.Options{}).URL(), Options{})
+	c := open(t, redistest.ClusterForTest(t, redistest.Options{NodeTimeout: redistest.Patient}).URL(), Options{})
 	rc, err := c.connect(t.Context())
 	if err != nil {
 		t.Fatal(err)

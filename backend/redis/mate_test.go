@@ -53,7 +53,7 @@ func mateOf(t *testing.T, c *client, conf driver.ConsumerConfig) *mate {
 
 func (w *mate) leaveGroup() {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if err := w.Close(ctx); err != nil {
 		w.t.Errorf("close a member: %v", err)
@@ -128,9 +128,24 @@ func (w *mate) wantsGap(from, to string, cause driver.GapCause) {
 
 func (w *mate) until(what string, ok func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); w.fetch(500 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); w.fetch(500 * time.Millisecond) {
 		if time.Now().After(end) {
-			w.t.Fatalf("%s: not within 20s; there are %v, gaps %v", what, w.got, w.gaps)
+			w.t.Fatalf("%s: not within a minute; there are %v, gaps %v", what, w.got, w.gaps)
+		}
+	}
+}
+
+// rest waits until the member reads nothing any more: a read that waits at the
+// server when Fetch ends may still be served before the server lets go of it.
+func (w *mate) rest() {
+	w.t.Helper()
+	w.mu.Lock()
+	begun, lanes := w.begun, w.lanes
+	w.mu.Unlock()
+	for _, l := range lanes {
+		if begun {
+			notify(l.poke) // what takes it has nothing to do
+			until(w.t, "a lane rests", func() bool { return len(l.poke) == 0 })
 		}
 	}
 }
@@ -141,6 +156,7 @@ func (w *mate) quiet(within time.Duration) {
 	for end := time.Now().Add(within); time.Now().Before(end); {
 		w.fetch(time.Until(end))
 	}
+	w.rest()
 	if len(w.got) > 0 || len(w.gaps) > 0 {
 		w.t.Fatalf("got %v and %v, want nothing", w.got, w.gaps)
 	}

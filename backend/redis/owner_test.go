@@ -20,7 +20,7 @@ func ownerForTest(t testing.TB, url string, oc driver.OwnerConfig) driver.Owner 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := o.Close(ctx); err != nil {
 			t.Errorf("close the owner: %v", err)

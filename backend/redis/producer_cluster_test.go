@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"testing"
@@ -26,7 +25,7 @@ func TestProduceCluster(t *testing.T) {
 	t.Parallel()
 	for _, d := range []driver.Durability{driver.AtLeastOnce, driver.ExactlyOnce} {
 		t.Run(d.String(), func(t *testing.T) {
-			r := redistest.ClusterForTest(t, redistest.Options{})
+			r := redistest.ClusterForTest(t, redistest.Options{NodeTimeout: 5 * time.Second}) // none dies, and news are to spread
 			const shards = 12
 			p := producerForTest(t, r.URL()+"/?shards="+strconv.Itoa(shards), driver.ProducerConfig{Durability: d})
 			l := newLedger(t, p, "s", shards)
@@ -61,10 +60,8 @@ func TestProduceCluster(t *testing.T) {
 			stop = make(chan struct{})
 			go func() {
 				defer close(stop)
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-				defer cancel()
 				for m := 1; m <= 3; m++ {
-					if _, err := r.Failover(ctx, m); err != nil {
+					if _, err := r.Failover(t.Context(), m); err != nil {
 						t.Error(err)
 					}
 				}
@@ -91,9 +88,14 @@ func TestProduceClusterMasterDies(t *testing.T) {
 	stop := make(chan struct{})
 	go func() {
 		defer close(stop)
-		time.Sleep(200 * time.Millisecond)
+		l.grow(1000)
 		r.Kill(1)
-		time.Sleep(3 * time.Second)
+		for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			if m, err := r.Master(0); err == nil && m != 1 {
+				return
+			}
+		}
+		t.Error("nobody takes the place of a master that was killed")
 	}()
 	l.load(stop)
 	before, _, _ := l.count()
@@ -119,18 +121,16 @@ func TestProduceClusterDies(t *testing.T) {
 	stop := make(chan struct{})
 	go func() {
 		defer close(stop)
-		time.Sleep(200 * time.Millisecond)
-		for n := 1; n <= 6; n++ {
+		l.grow(1000)
+		for n := 6; n >= 1; n-- { // replicas first: none is to take its master's place
 			r.Kill(n)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
 		for n := 1; n <= 6; n++ {
-			if err := r.Restart(ctx, n); err != nil {
+			if err := r.Restart(t.Context(), n); err != nil {
 				t.Error(err)
 			}
 		}
-		if err := r.Ready(ctx); err != nil {
+		if err := r.Ready(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -146,22 +146,20 @@ func TestProduceClusterDies(t *testing.T) {
 
 func TestProduceSentinel(t *testing.T) {
 	t.Parallel()
-	r := redistest.SentinelForTest(t, redistest.Options{AppendOnly: true})
+	r := redistest.SentinelForTest(t, redistest.Options{AppendOnly: true, NodeTimeout: redistest.Patient})
 	p := producerForTest(t, r.URL()+"&replicas=2&shards=3", driver.ProducerConfig{})
 	l := newLedger(t, p, "s", 3)
 	stop := make(chan struct{})
 	go func() {
 		defer close(stop)
-		time.Sleep(300 * time.Millisecond)
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		if _, err := r.Failover(ctx, 1); err != nil {
+		l.grow(100)
+		if _, err := r.Failover(t.Context(), 1); err != nil {
 			t.Error(err)
 		}
-		if err := r.Ready(ctx); err != nil {
+		if err := r.Ready(t.Context()); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(time.Second)
+		l.grow(100)
 	}()
 	l.load(stop)
 	flush(t, p)

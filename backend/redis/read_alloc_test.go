@@ -19,7 +19,15 @@ func TestReadAllocations(t *testing.T) {
 		fmt.Fprintf(&reply, "*2\r\n$%d\r\n%d-0\r\n*2\r\n$3\r\nmsg\r\n$5\r\nhello\r\n", len(fmt.Sprint(i+1))+2, i+1)
 	}
 	answers := []value{reply.Bytes()}
-	if got := testing.AllocsPerRun(10, func() {
+	// What tests before have left to end in its own time may allocate, too, once.
+	least := func(f func()) float64 {
+		got := testing.AllocsPerRun(10, f)
+		for range 4 {
+			got = min(got, testing.AllocsPerRun(10, f))
+		}
+		return got
+	}
+	if got := least(func() {
 		if err := decisive(answers); err != nil {
 			t.Error(err)
 		}
@@ -31,7 +39,7 @@ func TestReadAllocations(t *testing.T) {
 		return false
 	}
 	o := &Options{Field: "msg"}
-	if got := testing.AllocsPerRun(10, func() {
+	if got := least(func() {
 		read := 0
 		if err := answers[0].eachStream(func(_ string, entries value) error {
 			b, _, err := newBatch(o, driver.Shard{Stream: "s"}, entries)
