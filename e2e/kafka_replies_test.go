@@ -46,7 +46,7 @@ func TestKafkaRepliesLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	const produce = "0" // Produce's API key
-	proxy.OnReply(proxy.Share(0.01, produce, faultnet.CutBefore))
+	someReplies(proxy, 0.01, produce)
 	begun := time.Now()
 	lostReplies(t, p, l, n/4, 4)
 	took := time.Since(begun)

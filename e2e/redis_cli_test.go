@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -406,7 +407,9 @@ func TestFluxAndTapOverSentinel(t *testing.T) {
 			if err := r.Restart(t.Context(), master); err != nil {
 				t.Fatal(err)
 			}
-			if err := r.Ready(t.Context()); err != nil {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			if err := r.Ready(ctx); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -458,7 +461,7 @@ func failedOver(t *testing.T, r *redistest.Servers, was int) {
 // Shards spread over the masters of a cluster, through any node's address.
 func TestCommandsOnARedisCluster(t *testing.T) {
 	sea := buildSea(t)
-	r := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true})
+	r := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true, NodeTimeout: 3 * time.Second})
 	dir := t.TempDir()
 	t.Setenv("PATH", filepath.Dir(sea)+":"+os.Getenv("PATH"))
 	t.Setenv("FIRST", "redis://"+r.Addr(1))

@@ -265,10 +265,10 @@ func (c *Crew) progress() (n int64) {
 }
 
 // stallLimit is how long a crew may stand still while nothing is broken.
-const stallLimit = 20 * time.Second
+const stallLimit = time.Minute
 
-// Watch looks after the crew until done is closed. Where nothing moves for 20
-// seconds although all is healthy, it has every worker write its stacks into its
+// Watch looks after the crew until done is closed. Where nothing moves for a
+// minute although all is healthy, it has every worker write its stacks into its
 // log, and returns an error. It also returns the longest time without progress,
 // faults included.
 func (c *Crew) Watch(done <-chan struct{}) (longest time.Duration, err error) {
@@ -300,7 +300,12 @@ func Watch(done <-chan struct{}, limit time.Duration, healthy func() bool, progr
 			calm = now
 		}
 		if now.Sub(at) > limit && now.Sub(calm) > limit {
-			return longest, true
+			select {
+			case <-done: // it was this process that stood still
+				return longest, false
+			default:
+				return longest, true
+			}
 		}
 	}
 }

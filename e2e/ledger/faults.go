@@ -158,7 +158,7 @@ func (c *Crew) Usurp(p *Place) (successor *Place, err error) {
 	if successor, err = c.Add(p.Task); err != nil {
 		return nil, err
 	}
-	if err := c.Wait(time.Minute, func() bool { return successor.page.Units() >= 3 }); err != nil {
+	if err := c.Wait(patience, func() bool { return successor.page.Units() >= 3 }); err != nil {
 		return successor, fmt.Errorf("the successor %d does not get going: see %s", successor.n, successor.Log())
 	}
 	return successor, nil

@@ -50,7 +50,7 @@ func TestBooksSurviveAKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	for kills := range 5 {
-		if err := crew.Wait(10*time.Second, w.Progressed); err != nil {
+		if err := crew.Wait(time.Minute, w.Progressed); err != nil {
 			t.Fatalf("the writer sends nothing: %s", w.LastWords())
 		}
 		time.Sleep(time.Duration(kills) * 13 * time.Millisecond) // an instant like any other
@@ -59,10 +59,10 @@ func TestBooksSurviveAKill(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := crew.Wait(10*time.Second, w.Progressed); err != nil {
+	if err := crew.Wait(time.Minute, w.Progressed); err != nil {
 		t.Fatalf("the writer does not go on: %s", w.LastWords())
 	}
-	w.End(10 * time.Second)
+	w.End(time.Minute)
 	books, err := ReadBooks(dir, plan)
 	if err != nil {
 		t.Fatal(err)
