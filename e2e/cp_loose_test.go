@@ -26,6 +26,8 @@ func TestLooseCopies(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", filepath.Dir(sea)+":"+os.Getenv("PATH"))
 	t.Setenv("XDG_STATE_HOME", filepath.Join(dir, "state"))
+	t.Setenv("KAFKA", k.Brokers()[0])
+	t.Setenv("REDISCLI", "redis-cli -u "+r.URL())
 	run(t, dir, "seq -f '%012.0f' 1000000 > want")
 	brokers := map[string]string{"kafka": "kafka://" + k.Brokers()[0], "redis": r.URL(), "file": "file://" + dir}
 	for name, at := range brokers {
@@ -37,7 +39,8 @@ func TestLooseCopies(t *testing.T) {
 				continue // one of each pair, unless there is time
 			}
 			t.Run(pair[0]+" to "+pair[1]+", "+delivery, func(t *testing.T) {
-				for v, s := range map[string]string{"SRC": brokers[pair[0]] + "/from-" + pair[0], "DST": brokers[pair[1]] + "/" + pair[0] + "-" + delivery, "DELIVERY": delivery} {
+				stream := pair[0] + "-" + delivery
+				for v, s := range map[string]string{"SRC": brokers[pair[0]] + "/from-" + pair[0], "DST": brokers[pair[1]] + "/" + stream, "STREAM": stream, "TO": pair[1], "DELIVERY": delivery} {
 					t.Setenv(v, s)
 				}
 				run(t, dir, looseCopies)
@@ -47,16 +50,39 @@ func TestLooseCopies(t *testing.T) {
 }
 
 // A copy of a million lines takes most of a second or more, and stores its
-// progress every second.
+// progress every second. The first is killed when something has arrived, the
+// others at random. What a killed copy has sent already, a busy broker could take
+// behind what the next one sends, so the next one waits until the broker has closed
+// the connections of the dead: those that are half closed are in /proc (of Linux).
 const looseCopies = `set -eu
+size() {
+	case $TO in
+	kafka) n=$(kcat -Q -b $KAFKA -t $STREAM:0:-1 2> /dev/null | sed 's/.* offset //') ;;
+	redis) n=$($REDISCLI XLEN $STREAM) ;;
+	esac
+	echo ${n:-0}
+}
+taken() {
+	case $TO in
+	kafka) [ ! -r /proc/net/tcp ] || awk -v port=$(printf ':%04X' ${KAFKA##*:}) \
+		'substr($3, 9) == port && ($4 == "04" || $4 == "05") { n++ } END { exit n > 0 }' /proc/net/tcp ;;
+	redis) [ $($REDISCLI CLIENT LIST | grep -c addr=) = 1 ] ;;
+	esac
+}
 killed=0
 for i in $(seq 6); do
 	sea streamer cp $SRC $DST --delivery $DELIVERY 2> log &
 	pid=$!
-	sleep 0.$((RANDOM % 5))
-	if [ $i -gt 3 ]; then sleep 1; fi
+	if [ $i = 1 ]; then
+		until [ $(size) -gt 0 ]; do kill -0 $pid 2> /dev/null || break; done
+	else
+		sleep 0.$((RANDOM % 5))
+		if [ $i -gt 3 ]; then sleep 1; fi
+	fi
 	if kill -9 $pid 2> /dev/null; then killed=$((killed + 1)); fi
 	wait $pid 2> /dev/null || true
+	until taken; do sleep 0.01; done
+	if [ $i = 1 ]; then echo "killed at $(size)"; fi
 done
 sea streamer cp $SRC $DST --delivery $DELIVERY 2> log
 tail -n 1 log

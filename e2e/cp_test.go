@@ -87,7 +87,13 @@ sea streamer cp $SRC $DST 2> cp.log
 tail -n 1 cp.log
 sea streamer consume $SRC --from start --until end > $STREAM.want
 case $TO in
-kafka) kcat -C -e -q -X isolation.level=read_committed -b $KAFKA -t $STREAM > $STREAM.got ;;
+kafka)
+	# What was committed last can be read a moment later.
+	for i in $(seq 300); do
+		kcat -C -e -q -X isolation.level=read_committed -b $KAFKA -t $STREAM > $STREAM.got
+		if [ $(wc -l < $STREAM.got) -ge $(wc -l < $STREAM.want) ]; then break; fi
+		sleep 0.1
+	done ;;
 redis) $REDISCLI --raw XRANGE $STREAM - + | awk '/^(msg|ts)$/ { f = $0; next } f == "msg" { print } { f = "" }' > $STREAM.got ;;
 file) sea streamer consume $DST --from start --until end > $STREAM.got ;;
 esac
