@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -20,6 +21,10 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, p)
 }
 
+// raceExit is the environment of commands: with the race detector each would
+// sleep for a second at its end, and tests run many.
+const raceExit = "GORACE=atexit_sleep_ms=20"
+
 // scripts is how scripts run, but for which.
 func scripts() testscript.Params {
 	return testscript.Params{
@@ -31,9 +36,8 @@ func scripts() testscript.Params {
 			e.Setenv("XDG_STATE_HOME", e.WorkDir+"/state")
 			e.Setenv("XDG_RUNTIME_DIR", e.WorkDir)
 			e.Setenv("HOME", e.WorkDir)
-			// With the race detector each command would sleep for a second at its
-			// end, and scripts run many.
-			e.Setenv("GORACE", "atexit_sleep_ms=20")
+			name, value, _ := strings.Cut(raceExit, "=")
+			e.Setenv(name, value)
 			return nil
 		},
 	}
