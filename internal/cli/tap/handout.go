@@ -24,7 +24,7 @@ const (
 // out messages, not shards: no position of ours says so, since any of the
 // messages may have gone to another member. It is over when the group has
 // handed out everything before the mark, and nothing of that is still on its
-// way here, which only time can tell: the broker has sent it by then. What
+// way here, which only waiting can tell: the broker has sent it by then. What
 // takes longer is not lost, the next reader gets it.
 type handout struct {
 	s         *ss.Streamer
