@@ -349,6 +349,7 @@ var settleCases = []Case{
 		Topic: "settle", Name: "trimmed while it was out",
 		Sentence: "A *GapError says that messages are missing; the next Fetch goes on behind them.",
 		Needs:    all(needsVerdicts, needsTrim),
+		Hasty:    true, // a backend may see only then that messages are gone
 		Run: func(t *T) {
 			s, g := t.Stream(1), t.Name()
 			receipts := t.Send(s, "a", "b", "c")
