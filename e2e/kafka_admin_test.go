@@ -74,6 +74,30 @@ func (a *administration) tool(class string, args ...string) string {
 	return a.tools.Run(a.t, class, append([]string{"--bootstrap-server", strings.Join(a.cluster.Brokers(), ",")}, args...)...)
 }
 
+// says runs one of Kafka's tools until it mentions all of this: a node may hear
+// of what was done a moment after it was done. It returns what the tool said last.
+func (a *administration) says(class string, args []string, want ...string) (said string) {
+	a.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		said = a.tool(class, args...)
+		lacks := slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(said, w) })
+		if !lacks || time.Now().After(deadline) {
+			mentions(a.t, class, said, want...)
+			return said
+		}
+	}
+}
+
+// until waits for what the cluster does by itself.
+func (a *administration) until(what string, done func() bool) {
+	a.t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); !done(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			a.t.Fatalf("waited 2 minutes until %s", what)
+		}
+	}
+}
+
 func (a *administration) describe(stream string) driver.StreamInfo {
 	a.t.Helper()
 	infos, err := a.DescribeStreams(a.t.Context(), []string{stream}, ^driver.Detail(0))
@@ -159,11 +183,12 @@ func TestKafkaAdminStreams(t *testing.T) {
 	spec.Native, spec.Replicas = nil, new(9)
 	wants(t, "more replicas than nodes", a.CreateStream(t.Context(), spec), driver.ErrInvalid)
 	wants(t, "a bound on messages", a.CreateStream(t.Context(), driver.StreamSpec{Name: "admin-bad", Settings: driver.Settings{MaxMessages: new(int64(5))}}), errors.ErrUnsupported)
-	mentions(t, "TopicCommand", a.tool(topicTool, "--describe", "--topic", name),
+	a.says(topicTool, []string{"--describe", "--topic", name},
 		"PartitionCount: 2", "ReplicationFactor: 1", "retention.ms=5400000", "retention.bytes=7340032", "segment.bytes=1048576")
 
 	// The other way round, and all names.
 	a.tool(topicTool, "--create", "--topic", "admin-theirs", "--partitions", "3", "--config", "cleanup.policy=compact")
+	a.says(topicTool, []string{"--list"}, "admin-theirs")
 	theirs := a.describe("admin-theirs")
 	if len(theirs.Shards) != 3 || theirs.Settings.Compact == nil || !*theirs.Settings.Compact || theirs.Settings.MaxAge == nil || *theirs.Settings.MaxAge >= 0 {
 		t.Errorf("what TopicCommand made is %+v", theirs)
@@ -186,16 +211,16 @@ func TestKafkaAdminStreams(t *testing.T) {
 	if err := a.SetStream(t.Context(), name, driver.Settings{MaxAge: &day, MinInSync: new(1), Native: map[string]*string{"segment.bytes": nil}}); err != nil {
 		t.Fatal(err)
 	}
-	said := a.tool(configTool, "--describe", "--entity-type", "topics", "--entity-name", name)
-	mentions(t, "ConfigCommand", said, "retention.ms=86400000", "min.insync.replicas=1")
+	said := a.says(configTool, []string{"--describe", "--entity-type", "topics", "--entity-name", name}, "retention.ms=86400000", "min.insync.replicas=1")
 	if strings.Contains(said, "segment.bytes=1048576") {
 		t.Errorf("segment.bytes was taken back, and ConfigCommand says\n%s", said)
 	}
 	a.tool(configTool, "--alter", "--entity-type", "topics", "--entity-name", name, "--add-config", "max.message.bytes=54321")
-	info := a.describe(name)
-	if info.Settings.MaxMessage == nil || *info.Settings.MaxMessage != 54321 {
-		t.Errorf("what ConfigCommand set is %+v", info.Settings)
-	}
+	var info driver.StreamInfo
+	a.until("the driver sees what ConfigCommand set", func() bool {
+		info = a.describe(name)
+		return info.Settings.MaxMessage != nil && *info.Settings.MaxMessage == 54321
+	})
 	sources := map[string]string{}
 	for _, e := range info.Config {
 		sources[e.Name] = e.Source
@@ -209,12 +234,12 @@ func TestKafkaAdminStreams(t *testing.T) {
 	if err := a.SetStream(t.Context(), "admin-theirs", driver.Settings{MaxAge: &day, Compact: new(true)}); err != nil {
 		t.Error(err)
 	}
-	mentions(t, "ConfigCommand", a.tool(configTool, "--describe", "--entity-type", "topics", "--entity-name", "admin-theirs"), "cleanup.policy=compact,delete", "retention.ms=86400000")
+	a.says(configTool, []string{"--describe", "--entity-type", "topics", "--entity-name", "admin-theirs"}, "cleanup.policy=compact,delete", "retention.ms=86400000")
 
 	if err := a.AddShards(t.Context(), name, 4); err != nil {
 		t.Error(err)
 	}
-	mentions(t, "TopicCommand", a.tool(topicTool, "--describe", "--topic", name), "PartitionCount: 4")
+	a.says(topicTool, []string{"--describe", "--topic", name}, "PartitionCount: 4")
 	wants(t, "fewer shards", a.AddShards(t.Context(), name, 3), driver.ErrInvalid)
 
 	if err := a.DeleteStream(t.Context(), name); err != nil {
@@ -256,14 +281,11 @@ func adminMessages(t *testing.T, a *administration, name string, start time.Time
 	}
 	// The stable end follows the marker.
 	shard := driver.Shard{Stream: name, Index: 1}
-	s := a.describe(name).Shards[1]
-	for range 100 {
-		if s.Bound.Next == driver.SeqOf(32) {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
+	var s driver.ShardInfo
+	a.until("the last transaction is stable", func() bool {
 		s = a.describe(name).Shards[1]
-	}
+		return s.Bound.Next == driver.SeqOf(32)
+	})
 	if first, end := a.offsets(name, "earliest")[shard], a.offsets(name, "latest")[shard]; s.Bound.First.String() != first || s.Bound.Next.String() != end || end != "32" {
 		t.Errorf("bound %v, and GetOffsetShell says %s to %s", s.Bound, first, end)
 	}
@@ -343,9 +365,7 @@ func adminLookups(t *testing.T, a *administration, name string, start time.Time)
 // ones before the first message that counts, are found all the same.
 func TestKafkaAdminTimesOfLargeBatches(t *testing.T) {
 	c := apachekafka.ForTest(t)
-	d := kafkaDriver(t, c.Brokers(), "", kafka.Options{})
-	t.Cleanup(func() { _ = d.Close(context.Background()) })
-	a := d.(driver.StreamAdmin)
+	a := administer(t, c)
 	const name, shards = "admin-large", 6
 	if err := a.CreateStream(t.Context(), driver.StreamSpec{Name: name, Shards: shards}); err != nil {
 		t.Fatal(err)
@@ -382,6 +402,9 @@ func TestKafkaAdminTimesOfLargeBatches(t *testing.T) {
 		at = append(at, driver.Position{Shard: driver.Shard{Stream: name, Index: i}})
 		want = append(want, when)
 	}
+	a.until("the end of the transaction is marked in each shard", func() bool {
+		return !slices.ContainsFunc(a.describe(name).Shards, func(s driver.ShardInfo) bool { return s.Bound.Next.Lo < 4 }) // three records and the mark
+	})
 	got, err := a.Times(t.Context(), at)
 	if err != nil || !slices.EqualFunc(got, want, time.Time.Equal) {
 		t.Errorf("times %v, %v, want %v", got, err, want)
@@ -422,16 +445,15 @@ func TestKafkaAdminGroups(t *testing.T) {
 	}
 	all := []string{"admin-ours", "admin-theirs", "admin-classic", "admin-new", "admin-none"}
 	var gs []driver.GroupInfo
-	for range 200 {
+	a.until("the groups with a member are stable", func() bool {
 		var err error
 		if gs, err = a.DescribeGroups(t.Context(), all); err != nil {
 			t.Fatal(err)
 		}
-		if gs[2].State == "stable" && gs[3].State == "stable" && len(gs[3].Members) == 1 && len(gs[3].Members[0].Shards) == 2 {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		return !slices.ContainsFunc(gs[2:4], func(g driver.GroupInfo) bool {
+			return g.State != "stable" || len(g.Members) != 1 || len(g.Members[0].Shards) != 2
+		})
+	})
 	wants(t, "a group that there is not", gs[4].Err, driver.ErrNotFound)
 	for i, kind := range []string{"classic", "classic", "classic", "consumer"} {
 		if g := gs[i]; g.Err != nil || g.Kind != kind {
@@ -498,14 +520,7 @@ func TestKafkaAdminGroups(t *testing.T) {
 	}
 	// A group of the new kind without members can be moved like the other.
 	members["admin-new"].Close()
-	var err error
-	for range 100 {
-		if err = a.SetPositions(t.Context(), "admin-new", []driver.Position{{Shard: driver.Shard{Stream: "admin-g2"}, Next: driver.SeqOf(0)}}); err == nil {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	if err != nil {
-		t.Errorf("moving a group of the new kind whose member has left: %v", err)
-	}
+	a.until("a group of the new kind can be moved whose member has left", func() bool {
+		return a.SetPositions(t.Context(), "admin-new", []driver.Position{{Shard: driver.Shard{Stream: "admin-g2"}, Next: driver.SeqOf(0)}}) == nil
+	})
 }
