@@ -94,47 +94,60 @@ func TestSeek(t *testing.T) {
 	r.quiet(30 * time.Millisecond)
 }
 
+// soon has something done that takes blockFor where the read at the server is
+// not woken. Since a machine may stall, once in five times is enough.
+func soon(t *testing.T, what string, do func()) {
+	t.Helper()
+	var took []time.Duration
+	for len(took) < 5 {
+		began := time.Now()
+		do()
+		d := time.Since(began)
+		if d < blockFor/2 {
+			return
+		}
+		took = append(took, d)
+	}
+	t.Errorf("%s took %v", what, took)
+}
+
 func TestCloseIdle(t *testing.T) {
 	s, c := single(t)
 	addTo(t, s, "1-0")
-	r := consume(t, c, earliest)
-	r.wants("1-0")
-	r.quiet(50 * time.Millisecond)
-	fetched := make(chan error, 1)
-	go func() { fetched <- r.fetch(10 * time.Second) }()
-	began := time.Now()
-	if err := r.cons.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-fetched; !errors.Is(err, driver.ErrClosed) {
-		t.Errorf("got %v, want ErrClosed", err)
-	}
-	if d := time.Since(began); d > blockFor/2 {
-		t.Errorf("Close took %v", d)
-	}
-	if want := []string{"assigned k[0] at 1-0", "revoked [k[0]] false"}; !slices.Equal(r.events, want) {
-		t.Errorf("got %q, want %q", r.events, want)
-	}
+	soon(t, "Close", func() {
+		r := consume(t, c, earliest)
+		r.wants("1-0")
+		r.quiet(50 * time.Millisecond)
+		fetched := make(chan error, 1)
+		go func() { fetched <- r.fetch(30 * time.Second) }()
+		if err := r.cons.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-fetched; !errors.Is(err, driver.ErrClosed) {
+			t.Errorf("got %v, want ErrClosed", err)
+		}
+		if want := []string{"assigned k[0] at 1-0", "revoked [k[0]] false"}; !slices.Equal(r.events, want) {
+			t.Errorf("got %q, want %q", r.events, want)
+		}
+	})
 }
 
 // TestCloseOfASilentServer: nobody answers CLIENT UNBLOCK.
 func TestCloseOfASilentServer(t *testing.T) {
 	s, c := single(t)
 	addTo(t, s, "1-0")
-	r := consume(t, c, earliest)
-	r.wants("1-0")
-	r.quiet(50 * time.Millisecond)
-	if err := s.Pause(1); err != nil {
-		t.Fatal(err)
-	}
-	defer s.Continue(1)
-	began := time.Now()
-	if err := r.cons.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if d := time.Since(began); d > blockFor/2 {
-		t.Errorf("Close took %v", d)
-	}
+	soon(t, "Close", func() {
+		r := consume(t, c, earliest)
+		r.wants("1-0")
+		r.quiet(50 * time.Millisecond)
+		if err := s.Pause(1); err != nil {
+			t.Fatal(err)
+		}
+		defer s.Continue(1)
+		if err := r.cons.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // TestHoleAtTheEnd: a bounded read ends although its last entries are deleted.
@@ -263,29 +276,26 @@ func TestWithoutTheRightToUnblock(t *testing.T) {
 	s := redistest.ForTest(t, redistest.Options{Users: map[string]string{"reader": "on >secret ~* +@read +@connection +@transaction +xadd -client|unblock"}})
 	addTo(t, s, "1-0", "2-0")
 	c := open(t, s.URL(), Options{User: "reader", Password: "secret"})
-	r := consume(t, c, earliest)
-	r.wants("1-0", "2-0")
-	for range 3 {
-		r.quiet(30 * time.Millisecond)
-		began := time.Now()
-		r.seek(map[driver.Shard]driver.Start{{Stream: "k"}: driver.From(driver.Seq{Hi: 2})}, "2-0")
-		r.wants("2-0")
-		if d := time.Since(began); d > blockFor/2 {
-			t.Errorf("it came after %v", d)
+	soon(t, "Close", func() {
+		r := consume(t, c, earliest)
+		r.wants("1-0", "2-0")
+		for range 3 {
+			soon(t, "Seek", func() {
+				r.quiet(30 * time.Millisecond)
+				r.seek(map[driver.Shard]driver.Start{{Stream: "k"}: driver.From(driver.Seq{Hi: 2})}, "2-0")
+				r.wants("2-0")
+			})
 		}
-	}
-	r.quiet(30 * time.Millisecond)
-	began := time.Now()
-	if err := r.cons.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if d := time.Since(began); d > blockFor/2 {
-		t.Errorf("Close took %v", d)
-	}
+		r.quiet(30 * time.Millisecond)
+		if err := r.cons.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestLargeAndSmall: the number of messages in a read follows their size, and
-// what is fetched ahead is bounded by MaxBytes, about.
+// what is fetched ahead is bounded by MaxBytes, about: a read that is asked for
+// before there was a large one may bring some of those.
 func TestLargeAndSmall(t *testing.T) {
 	t.Parallel()
 	s, c := single(t)
@@ -300,18 +310,27 @@ func TestLargeAndSmall(t *testing.T) {
 	conf.MaxBytes = 1 << 20
 	r := consume(t, c, conf)
 	m := r.cons.(*reader)
-	for got := 0; got < want; {
-		before := len(r.got)
-		if err := r.fetch(20 * time.Second); err != nil {
+	most := 0
+	for len(r.got) < want {
+		if err := r.fetch(20 * time.Second); err != nil && !errors.Is(err, driver.ErrUnavailable) {
 			t.Fatal(err)
 		}
-		got += len(r.got) - before
-		m.mu.Lock()
-		queued := m.queued
-		m.mu.Unlock()
-		if queued > 32<<20 {
-			t.Errorf("%d bytes are fetched ahead", queued)
-		}
+		until(t, "it has fetched ahead", func() bool {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			most = max(most, m.queued)
+			ahead := 0
+			for _, it := range m.queue {
+				if it.batch != nil {
+					ahead += it.batch.Len()
+				}
+			}
+			return m.queued >= m.budget/2 || len(r.got)+ahead == want
+		})
+	}
+	t.Logf("%d bytes at most", most)
+	if most > 8<<20 {
+		t.Errorf("%d bytes are fetched ahead", most)
 	}
 	if len(r.got) != want {
 		t.Errorf("got %d, want %d", len(r.got), want)

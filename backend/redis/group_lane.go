@@ -187,12 +187,13 @@ func (l *groupLane) room() int {
 	return max(min(share/l.size, l.most), 1)
 }
 
-// learn takes the size of messages that came.
+// learn takes the size of messages that came. What is next is more like the last
+// of them than like the first.
 func (l *groupLane) learn(b *batch) {
 	if b.Len() == 0 {
 		return
 	}
-	size := b.bytes / b.Len()
+	size := max(b.bytes/b.Len(), b.Size(b.Len()-1))
 	if l.size == 0 || size > l.size {
 		l.size = size
 	} else {

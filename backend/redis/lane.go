@@ -175,12 +175,13 @@ func (l *lane) share() int {
 	return max(l.m.budget/2/min(len(l.m.lanes), mostLanes), 1)
 }
 
-// learn takes the size of messages that came. It is called with mu held.
+// learn takes the size of messages that came. What is next is more like the last
+// of them than like the first. It is called with mu held.
 func (l *lane) learn(b *batch) {
 	if b.Len() == 0 {
 		return
 	}
-	size := b.bytes / b.Len()
+	size := max(b.bytes/b.Len(), b.Size(b.Len()-1))
 	if l.size == 0 || size > l.size {
 		l.size = size
 	} else {
