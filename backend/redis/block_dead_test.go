@@ -92,7 +92,8 @@ func TestHalfOpen(t *testing.T) {
 					batches, err := k.Fetch(ctx, nil)
 					switch {
 					case err != nil && !errors.Is(err, driver.ErrUnavailable):
-						t.Fatal(err)
+						t.Error(err)
+						return id
 					case len(batches) > 0:
 						b := batches[len(batches)-1]
 						return b.Seq(b.Len() - 1)
@@ -102,7 +103,7 @@ func TestHalfOpen(t *testing.T) {
 			if id := fetch(t.Context()); id.Hi != 1 {
 				t.Fatalf("got %v", id)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			got := make(chan driver.Seq, 1)
 			go func() { got <- fetch(ctx) }()
@@ -114,7 +115,7 @@ func TestHalfOpen(t *testing.T) {
 				t.Errorf("got %v", id)
 			}
 			t.Logf("after %v", time.Since(began))
-			if d := time.Since(began); d > 2*(blockFor+deadAfter) {
+			if d := time.Since(began); d > 6*(blockFor+deadAfter) {
 				t.Errorf("a dead connection was found out after %v", d)
 			}
 		})
@@ -146,21 +147,23 @@ func TestSlowLineOfAGroup(t *testing.T) {
 		s.Call(t, 1, "XADD", "s", strconv.Itoa(i+1)+"-0", "msg", strings.Repeat("x", 20_000))
 	}
 	f := freezable(t, s.Addr(1), 200_000)
-	c := open(t, "redis://"+f.Addr().String(), Options{RequestTimeout: time.Second})
+	c := open(t, "redis://"+f.Addr().String(), Options{RequestTimeout: deadAfter})
 	k, err := c.Consumer(t.Context(), driver.ConsumerConfig{Streams: []string{"s"}, Group: "g", Start: driver.Earliest, Events: allOf()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer k.Close(t.Context())
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	for got := 0; got < n; {
+	for got := map[driver.Seq]bool{}; len(got) < n; {
 		batches, err := k.Fetch(ctx, nil)
 		if err != nil && !errors.Is(err, driver.ErrUnavailable) {
-			t.Fatalf("after %d messages: %v", got, err)
+			t.Fatalf("after %d messages: %v", len(got), err)
 		}
 		for _, b := range batches {
-			got += b.Len()
+			for i := range b.Len() {
+				got[b.Seq(i)] = true
+			}
 		}
 	}
 }

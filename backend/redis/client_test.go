@@ -169,7 +169,7 @@ func TestKeys(t *testing.T) {
 // TestSlots compares with what a server computes.
 func TestSlots(t *testing.T) {
 	t.Parallel()
-	s := redistest.ClusterForTest(t, redistest.Options{})
+	s := redistest.ClusterForTest(t, redistest.Options{NodeTimeout: redistest.Patient})
 	for _, key := range []string{"", "a", "news:0", "{a}b", "a{b}c{d}", "a{}b", "{", "}{", "a{{b}}c", "\x00\xff", strings.Repeat("x", 300)} {
 		want := s.Call(t, 1, "CLUSTER", "KEYSLOT", key)
 		if got := strconv.Itoa(int(slot(key))); got != want {

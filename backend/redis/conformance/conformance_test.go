@@ -40,13 +40,13 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceSentinel(t *testing.T) {
-	drivertest.Run(t, harness(redistest.SentinelForTest(t, redistest.Options{AppendOnly: true}), false))
+	drivertest.Run(t, harness(redistest.SentinelForTest(t, redistest.Options{AppendOnly: true, Fsync: "no", NodeTimeout: redistest.Patient}), false))
 }
 
 // TestConformanceCluster has shard N of all streams in one slot, so that the
 // progress of units can be there, too.
 func TestConformanceCluster(t *testing.T) {
-	s := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true})
+	s := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true, Fsync: "no", NodeTimeout: redistest.Patient})
 	h := harness(s, true)
 	h.Open, h.UnitsStay = opens(s.URL()+"/?hash_tag=shard&unit_tag=0"), true
 	drivertest.Run(t, h)
