@@ -3,6 +3,7 @@ package redis
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -61,7 +62,7 @@ func TestClusterReader(t *testing.T) {
 	if err := s.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "a replica has all", func() bool { return s.Call(t, master, "WAIT", "1", "1000") != "0" })
+	replicated(t, s, master, "{k:3}", 1)
 	s.Kill(master)
 	all()
 	if lanes := len(r.cons.(*reader).lanes); lanes != shards {
@@ -76,6 +77,19 @@ func TestClusterReader(t *testing.T) {
 			t.Error(err)
 		}
 		r = nil
+	})
+}
+
+// replicated waits until so many replicas have all that a master has. WAIT speaks
+// of what its own connection has written, which is a key with this prefix.
+func replicated(t *testing.T, s *redistest.Servers, master int, prefix string, replicas int) {
+	t.Helper()
+	until(t, "replicas have all", func() bool {
+		said, err := s.Pipe(master, []string{"SET", prefix + "told", "1"}, []string{"WAIT", strconv.Itoa(replicas), "1000"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return said[1] == strconv.Itoa(replicas)
 	})
 }
 
@@ -123,7 +137,7 @@ func TestSentinelReader(t *testing.T) {
 	addTo(t, s, "1-0", "2-0")
 	r := consume(t, c, earliest)
 	r.wants("1-0", "2-0")
-	until(t, "the replicas have all", func() bool { return s.Call(t, 1, "WAIT", "2", "1000") == "2" })
+	replicated(t, s, 1, "", 2)
 	s.Kill(1)
 	master := 1
 	until(t, "another master", func() bool {
