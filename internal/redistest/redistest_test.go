@@ -133,7 +133,7 @@ func waitForMaster(t *testing.T, s *Servers, slot, not int) (master int) {
 }
 
 func TestCluster(t *testing.T) {
-	for _, o := range []Options{{OwnAddresses: true, AppendOnly: true}, {TLS: true, Password: "sesame"}} {
+	for _, o := range []Options{{OwnAddresses: true, AppendOnly: true, NodeTimeout: 3 * time.Second}, {TLS: true, Password: "sesame", NodeTimeout: Patient}} {
 		begun := time.Now()
 		s := ClusterForTest(t, o)
 		t.Logf("started in %v", time.Since(begun))
