@@ -198,6 +198,10 @@ func (l *groupLane) failed(p *post, err error) error {
 // since it was listed: its idle time is less then. Between being listed and
 // taken is one round trip, so that what was idle for less than that, which only
 // our own are, is not protected by this.
+//
+// What is not taken may not exist any more, or somebody else may have taken,
+// acknowledged and deleted it. So right before, in the same pipeline, the server
+// is asked once more what is still pending and idle.
 func (l *groupLane) take(ctx context.Context, rc rueidis.Client, p *post, entries []pending, now time.Time) error {
 	if len(entries) == 0 {
 		return nil
@@ -209,12 +213,17 @@ func (l *groupLane) take(ctx context.Context, rc rueidis.Client, p *post, entrie
 		idle = min(idle, e.idle)
 		ids[i] = idText(e.id)
 	}
-	answers, err := m.c.ask(ctx, rc, rc.B().Xclaim().Key(p.key).Group(m.conf.Group).Consumer(m.name).MinIdleTime(millis(idle)).Id(ids...).Build())
+	cmds := make([]rueidis.Completed, 0, len(ids)+1)
+	for _, id := range ids {
+		cmds = append(cmds, rc.B().Xpending().Key(p.key).Group(m.conf.Group).Idle(idle.Milliseconds()).Start(id).End(id).Count(1).Build())
+	}
+	cmds = append(cmds, rc.B().Xclaim().Key(p.key).Group(m.conf.Group).Consumer(m.name).MinIdleTime(millis(idle)).Id(ids...).Build())
+	answers, err := m.c.ask(ctx, rc, cmds...)
 	if err != nil {
 		p.orphans = true // it may have been done
 		return err
 	}
-	list, err := answers[0].ToMessage()
+	list, err := answers[len(ids)].ToMessage()
 	if err != nil {
 		return l.failed(p, err)
 	}
@@ -226,11 +235,11 @@ func (l *groupLane) take(ctx context.Context, rc rueidis.Client, p *post, entrie
 	b.attempts = make([]int32, b.Len())
 	var missing []driver.Seq
 	n := 0
-	for _, e := range entries {
+	for i, e := range entries {
 		if n < b.Len() && b.ids[n] == e.id {
 			b.attempts[n] = int32(min(e.count+1, 1<<31-1)) //nolint:gosec // bounded
 			n++
-		} else {
+		} else if still, err := pendingOf(answers[i].ToMessage()); err != nil || len(still) > 0 {
 			missing = append(missing, e.id)
 		}
 	}
@@ -253,8 +262,8 @@ func (l *groupLane) take(ctx context.Context, rc rueidis.Client, p *post, entrie
 	return nil
 }
 
-// lost finds out about entries that were listed as pending and could not be
-// taken. Others have taken or acknowledged some; the rest does not exist any
+// lost finds out about entries that were pending right before and could not be
+// taken. Others may have taken some all the same; the rest does not exist any
 // more. Those Redis forgets when somebody wants to take them; before 7.0 it
 // does not, and they are acknowledged here.
 func (l *groupLane) lost(ctx context.Context, rc rueidis.Client, p *post, ids []driver.Seq) ([]parcel, error) {
