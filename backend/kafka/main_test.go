@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,8 +26,12 @@ func fake(t testing.TB, opts ...kfake.Opt) *kfake.Cluster {
 	return c
 }
 
-// url is the broker URL of addresses, with a query.
+// url is the broker URL of addresses, with a query. What it does not say of the
+// connect time-out, within which a broker has to answer, is ample.
 func url(addrs []string, query string) driver.URL {
+	if !strings.Contains(query, "connect_timeout=") {
+		query = ample + "&" + query
+	}
 	s := "kafka://"
 	for i, a := range addrs {
 		if i > 0 {
@@ -104,6 +109,8 @@ func serve(t testing.TB, talk func(net.Conn)) string {
 	t.Cleanup(func() { cancel(); l.Close(); <-ended })
 	return l.Addr().String()
 }
+
+const ample = "connect_timeout=1m"
 
 // patience is for what takes a moment where nothing else happens.
 const patience = time.Minute

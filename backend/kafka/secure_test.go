@@ -114,7 +114,7 @@ func TestTLSAndSASL(t *testing.T) {
 		{"mTLS without a certificate", "kafka://" + certs.ListenAddrs()[0] + "?ca_file=" + p.caFile, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			u, err := driver.ParseBroker(test.url)
+			u, err := driver.ParseBroker(test.url + "&" + ample)
 			if err != nil {
 				t.Fatal(err)
 			}
