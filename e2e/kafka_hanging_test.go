@@ -34,33 +34,30 @@ func TestKafkaHangingTransactions(t *testing.T) {
 	t.Cleanup(k.Stop)
 	committed, aborted, lives := wideKafka(t, k, "committed"), wideKafka(t, k, "aborted"), wideKafka(t, k, "lives")
 	log := &warnings{}
-	owner := lives.owner(lives.driverTo(log, "transaction_timeout=1m"))
+	owner := lives.owner(lives.driverTo(log, "transaction_timeout=10m"))
 	lives.claim(owner, 0)
 	ends := []func() error{committed.written(kgo.TryCommit), aborted.written(kgo.TryAbort)}
-	tx := lives.everywhere(owner, 0)
-
-	k.Kill(2)
-	for _, a := range []*atomicKafka{committed, aborted, lives} {
+	last := lives.endedWithoutANode(owner)
+	for _, a := range []*atomicKafka{committed, aborted} {
 		a.leaderless()
 	}
 	for _, end := range ends {
 		committed.must(end())
 	}
-	lives.must(tx.Commit(lives.within(), moves(0, wide)))
 	for _, a := range []*atomicKafka{committed, aborted, lives} {
 		a.complete() // and so the ends are left out for good
 	}
 	committed.must(k.Restart(t.Context(), 2))
 
 	// The owner that lives has nothing more to do, and all of its unit appears.
-	lives.holds(wide)
+	lives.holds(last)
 	if log.n.Load() == 0 {
 		t.Error("nothing was ended by hand: Kafka does not leave out ends any more, and what is done about it can go")
 	}
-	lives.must(lives.everywhere(owner, wide).Abort(lives.within()))
-	lives.holds(wide)
-	lives.must(lives.everywhere(owner, wide).Commit(lives.within(), moves(wide, 2*wide)))
-	lives.holds(2 * wide)
+	lives.must(lives.everywhere(owner, last).Abort(lives.within()))
+	lives.holds(last)
+	lives.must(lives.everywhere(owner, last).Commit(lives.within(), moves(last, last+wide)))
+	lives.holds(last + wide)
 
 	for _, a := range []*atomicKafka{committed, aborted} {
 		if !a.hangs() {
@@ -83,6 +80,31 @@ func TestKafkaHangingTransactions(t *testing.T) {
 	}
 }
 
+// endedWithoutANode commits a unit while node 2 is dead, which it has killed, and
+// returns where the input stands then. Where a record of the unit is in the log
+// of node 2 and the answer went down with it, the unit does not end before the
+// node is back; then it is done again.
+func (a *atomicKafka) endedWithoutANode(o driver.Owner) uint64 {
+	a.t.Helper()
+	for from := uint64(0); from < 5*wide; from += wide {
+		tx := a.everywhere(o, from)
+		a.k.Kill(2)
+		a.leaderless()
+		ended, ctx := make(chan error, 1), a.within()
+		go func() { ended <- tx.Commit(ctx, moves(from, from+wide)) }()
+		select {
+		case err := <-ended:
+			a.must(err)
+			return from + wide
+		case <-time.After(20 * time.Second):
+		}
+		a.must(a.k.Restart(a.t.Context(), 2))
+		a.must(<-ended)
+	}
+	a.t.Fatal("each time an answer of the node went down with it")
+	return 0
+}
+
 // wide is how many shards the outputs have, each on one node: each node has some.
 const wide = 12
 
@@ -100,7 +122,7 @@ func wideKafka(t *testing.T, k *apachekafka.Cluster, name string) *atomicKafka {
 // shard of the output. It returns what ends it.
 func (a *atomicKafka) written(end kgo.TransactionEndTry) func() error {
 	a.t.Helper()
-	cl := a.raw("", kgo.TransactionalID(a.job), kgo.TransactionTimeout(time.Minute))
+	cl := a.raw("", kgo.TransactionalID(a.job), kgo.TransactionTimeout(10*time.Minute)) // the broker must not end it
 	a.must(cl.BeginTransaction())
 	var recs []*kgo.Record
 	for i := range wide {
@@ -140,7 +162,8 @@ func (a *atomicKafka) complete() {
 	})
 }
 
-// hangs reports whether the output has a transaction open.
+// hangs reports whether the output has a transaction open, when each shard has
+// said so.
 func (a *atomicKafka) hangs() (open bool) {
 	a.t.Helper()
 	shards := kadm.TopicsSet{}
@@ -149,12 +172,16 @@ func (a *atomicKafka) hangs() (open bool) {
 	}
 	waitFor(a.t, "the brokers say what is open", func() bool {
 		ps, err := a.admin.DescribeProducers(a.within(), shards)
-		for _, p := range ps.SortedProducers() {
-			if err == nil {
-				open = open || p.CurrentTxnStartOffset >= 0
+		said := 0
+		for _, p := range ps.SortedPartitions() {
+			if p.Err == nil {
+				said++
 			}
 		}
-		return err == nil
+		for _, p := range ps.SortedProducers() {
+			open = open || p.CurrentTxnStartOffset >= 0
+		}
+		return err == nil && said == wide
 	})
 	return open
 }

@@ -59,8 +59,11 @@ func TestKafkaBrokerKilledUnderLoad(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(1, 1))
 		for range kills {
 			time.Sleep(time.Second + time.Duration(rnd.IntN(1000))*time.Millisecond) // under load, not for anything to happen
-			if inFlight.Load() > 0 {
-				effective.Add(1)
+			for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
+				if inFlight.Load() > 0 {
+					effective.Add(1)
+					break
+				}
 			}
 			begun := time.Now()
 			c.Kill(1)
@@ -122,8 +125,8 @@ func TestKafkaBrokerKilledUnderLoad(t *testing.T) {
 	if err := p.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(begun); took > 10*time.Second {
-		t.Errorf("the last records were acknowledged %v after the broker was there again, want at most 10 s", took)
+	if took := time.Since(begun); took > 30*time.Second {
+		t.Errorf("the last records were acknowledged %v after the broker was there again, want at most 30 s", took)
 	}
 	close(results)
 	<-collected
@@ -275,7 +278,7 @@ func TestKafkaMemberKilledUnderLoad(t *testing.T) {
 		}
 		return missing, again
 	}
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(3 * time.Minute)
 	missing, again := read()
 	for missing > 0 && time.Now().Before(deadline) {
 		time.Sleep(200 * time.Millisecond)

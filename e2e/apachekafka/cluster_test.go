@@ -69,7 +69,7 @@ func TestKillAndRestartOneOfThree(t *testing.T) {
 	createTopic(t, cl, "copied", 3, 3)
 	produce := func(from, to int) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		for i := from; i < to; i++ {
 			cl.Produce(ctx, &kgo.Record{Topic: "copied", Value: fmt.Append(nil, i)}, func(_ *kgo.Record, err error) {
@@ -254,7 +254,7 @@ func TestNothingOutlivesAKilledParent(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		left, err := filepath.Glob(filepath.Join(temp, "*"))
 		if err != nil {
 			t.Fatal(err)
@@ -264,7 +264,7 @@ func TestNothingOutlivesAKilledParent(t *testing.T) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("20 s after the parent was killed: broker runs: %v, folders left: %q", running, left)
+			t.Fatalf("a minute after the parent was killed: broker runs: %v, folders left: %q", running, left)
 		}
 	}
 }
