@@ -109,7 +109,7 @@ func (d *fileDriver) remove(ctx context.Context, root *os.Root, name string, com
 		return err
 	}
 	d.step(stepDeleteRenamed)
-	return absent(root.RemoveAll(gone))
+	return removeGone(root, gone)
 }
 
 func (d *fileDriver) step(s step) {

@@ -175,8 +175,8 @@ func (d *fileDriver) deleteGroup(ctx context.Context, group string) error {
 	if err := syncDir(root, "groups"); err != nil {
 		return err
 	}
-	if err := root.RemoveAll(gone); err != nil {
-		return absent(err)
+	if err := removeGone(root, gone); err != nil {
+		return err
 	}
 	sweepGone(root, "groups")
 	return nil

@@ -305,6 +305,41 @@ func TestGroupRace(t *testing.T) {
 	}
 }
 
+// A member that looked the group's folder up just before it was removed may put
+// something into it: the group is deleted nevertheless.
+func TestDeleteGroupWhileItIsEntered(t *testing.T) {
+	s := newSite(t, Options{})
+	s.send("a")
+	d := s.open()
+	for range 30 {
+		if err := d.SetPositions(t.Context(), "g", []driver.Position{{Shard: driver.Shard{Stream: "s"}}}); err != nil {
+			t.Fatal(err)
+		}
+		folder, err := os.OpenRoot(filepath.Join(s.dir, groupDir("g")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var late sync.WaitGroup
+		var stop atomic.Bool
+		late.Go(func() {
+			for !stop.Load() {
+				_ = folder.Mkdir("late", 0o700)
+				_ = folder.Remove("late")
+			}
+		})
+		err = d.DeleteGroup(t.Context(), "g")
+		stop.Store(true)
+		late.Wait()
+		folder.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, _ := os.ReadDir(filepath.Join(s.dir, "groups")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 func FuzzMember(f *testing.F) {
 	f.Add((&memberSlot{1, 2, 3, "sea"}).encode())
 	f.Add((&memberSlot{program: strings.Repeat("x", 1000)}).encode())

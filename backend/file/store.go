@@ -257,6 +257,18 @@ func sweep(root *os.Root) {
 	}
 }
 
+// removeGone removes a folder that has lost its name. A process that had looked
+// the name up just before may still put something into it; then it is not empty
+// when it should go, and is removed again.
+func removeGone(root *os.Root, name string) error {
+	for try := 1; ; try++ {
+		err := root.RemoveAll(name)
+		if try == 100 || !errors.Is(err, syscall.ENOTEMPTY) {
+			return absent(err)
+		}
+	}
+}
+
 // sweepGone removes what deletions in a folder have left that were killed.
 func sweepGone(root *os.Root, dir string) {
 	for name, err := range folders(context.Background(), root, dir) {
