@@ -72,7 +72,7 @@ func outputLines(t testing.TB, program string, args ...string) []string {
 }
 
 // waitFor waits until something is the case, for at most a minute.
-func waitFor(t *testing.T, what string, is func() bool) {
+func waitFor(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {

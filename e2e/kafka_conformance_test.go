@@ -71,6 +71,10 @@ func kafkaCreate(t testing.TB, admin *kadm.Client, stream string, shards int) {
 	if _, err := admin.CreateTopic(t.Context(), int32(shards), 1, nil, stream); err != nil {
 		t.Fatal(err)
 	}
+	waitFor(t, "the broker leads all of "+stream, func() bool {
+		ends, err := admin.ListEndOffsets(t.Context(), stream)
+		return err == nil && ends.Error() == nil && len(ends[stream]) == shards
+	})
 }
 
 func kafkaDriver(t testing.TB, brokers []string, query string, o kafka.Options) driver.Driver {

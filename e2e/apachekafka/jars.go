@@ -73,12 +73,16 @@ func fetchJars(ctx context.Context, parent, dir string) error {
 		return fmt.Errorf("apachekafka: %w", err)
 	}
 	out := filepath.Join(temp, "jars")
-	cmd := exec.CommandContext(ctx, mvn, "--quiet", "--batch-mode", "--file", file,
-		"dependency:copy-dependencies", "-DoutputDirectory="+out)
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("apachekafka: mvn could not fetch Kafka's jars: %w\n%s", err, tail(said.Bytes()))
+	var said []byte
+	for range 3 { // a download that breaks off goes on where it was
+		said, err = exec.CommandContext(ctx, mvn, "--quiet", "--batch-mode", "--file", file,
+			"dependency:copy-dependencies", "-DoutputDirectory="+out).CombinedOutput()
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("apachekafka: mvn could not fetch Kafka's jars: %w\n%s", err, tail(said))
 	}
 	if err := os.Rename(out, dir); err != nil {
 		return fmt.Errorf("apachekafka: %w", err)

@@ -14,7 +14,7 @@ import (
 
 // startLimit is how long a node may take when the caller's context sets no
 // limit: a JVM on a machine that is busy with other tests.
-const startLimit = 90 * time.Second
+const startLimit = 3 * time.Minute
 
 // ready returns when n's own metadata name every node that runs.
 func (c *Cluster) ready(ctx context.Context, n *node) error {

@@ -113,8 +113,9 @@ type Reaper struct {
 
 // StartReaper starts one for dir.
 func StartReaper(dir string) (*Reaper, error) {
-	// The second of sleep lets the kernel end the servers first.
-	cmd := exec.Command("/bin/sh", "-c", `read -r _; sleep 1; rm -rf -- "$1"`, "sh", dir)
+	// The kernel ends the servers at the same time: until they have gone they may
+	// write into the folder, and it is removed again.
+	cmd := exec.Command("/bin/sh", "-c", `read -r _; while sleep 1; do rm -rf -- "$1"; [ -e "$1" ] || exit; done`, "sh", dir)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = ownGroup()
 	in, err := cmd.StdinPipe()

@@ -35,7 +35,7 @@ func TestConformance(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h.Stall = opens("redis://" + silent(t))
+	h.Stall = opens("redis://"+silent(t), time.Minute)
 	drivertest.Run(t, h)
 }
 
@@ -48,17 +48,18 @@ func TestConformanceSentinel(t *testing.T) {
 func TestConformanceCluster(t *testing.T) {
 	s := redistest.ClusterForTest(t, redistest.Options{AppendOnly: true, Fsync: "no", NodeTimeout: redistest.Patient})
 	h := harness(s, true)
-	h.Open, h.UnitsStay = opens(s.URL()+"/?hash_tag=shard&unit_tag=0"), true
+	url := s.URL() + "/?hash_tag=shard&unit_tag=0"
+	h.Open, h.Hasty, h.UnitsStay = opens(url, time.Minute), opens(url, 2*time.Second), true
 	drivertest.Run(t, h)
 }
 
-func opens(url string) func(testing.TB) driver.Driver {
+func opens(url string, ackTimeout time.Duration) func(testing.TB) driver.Driver {
 	return func(t testing.TB) driver.Driver {
 		u, err := driver.ParseBroker(url)
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := redis.OpenDriver(t.Context(), u, redis.Options{DiscoverEvery: 200 * time.Millisecond, AckTimeout: 2 * time.Second})
+		d, err := redis.OpenDriver(t.Context(), u, redis.Options{DiscoverEvery: 200 * time.Millisecond, AckTimeout: ackTimeout})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +88,7 @@ func harness(s *redistest.Servers, cluster bool) drivertest.Harness {
 		return n
 	}
 	return drivertest.Harness{
-		Open: opens(s.URL()),
+		Open: opens(s.URL(), time.Minute), Hasty: opens(s.URL(), 2*time.Second),
 		Create: func(t testing.TB, stream string, shards int) {
 			if shards == 1 && !cluster {
 				makeEmpty(t, s, node(t, stream), stream)
