@@ -320,7 +320,7 @@ func (o *owner) claimFailed(ctx context.Context, err error) error {
 // the former where the owner's record is another's. A claim under way writes
 // that a moment after it has fenced, so fenced looks again for a while.
 func (o *owner) fenced(ctx context.Context, err error) error {
-	for until := time.Now().Add(time.Second); ; {
+	for until := time.Now().Add(5 * time.Second); ; {
 		st, failed := o.c.readStanding(ctx, o.name, o.me, driver.Uncommitted)
 		if failed == nil && st.owner.Owner != o.me && !o.shared {
 			return o.taken(st)
