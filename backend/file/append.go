@@ -275,6 +275,9 @@ func (w *appender) roll() error {
 			return err
 		}
 	}
+	if err := w.removeUnpublished(); err != nil {
+		return err
+	}
 	if err := w.create(w.end.next, 0, w.end.maxTime, w.set().Sync == SyncAlways); err != nil {
 		return err
 	}
@@ -291,6 +294,22 @@ func (w *appender) roll() error {
 	w.trim()
 	if w.set().Sync == SyncNever {
 		w.syncLater(30 * time.Second)
+	}
+	return nil
+}
+
+// removeUnpublished removes segments that writers have made and died before they
+// published them. Less was written after that, and fitted into the tail: once the
+// end has moved past such a segment, it would seem to hold what the tail holds.
+func (w *appender) removeUnpublished() error {
+	bases, err := segments(w.l.root, w.l.dir)
+	if err != nil {
+		return err
+	}
+	for _, b := range bases[len(pastTail(bases, w.end)):] {
+		if err := w.l.removeSegment(b); err != nil {
+			return err
+		}
 	}
 	return nil
 }

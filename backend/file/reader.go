@@ -156,6 +156,7 @@ func (r *reader) absent() error {
 	if err != nil {
 		return err
 	}
+	bases = pastTail(bases, r.t.last)
 	i := sort.Search(len(bases), func(i int) bool { return bases[i] > r.want })
 	if i == len(bases) {
 		return driver.Errorf(driver.ErrLost, "", "the segments from sequence %d on are missing in %s", r.want, r.l.dir)

@@ -104,6 +104,9 @@ func (w *appender) findEnd(bases []uint64, valid bool) (end slot, lost bool, err
 	if len(bases) == 0 {
 		return end, true, nil
 	}
+	if n := len(bases) - 1; n > 0 && w.l.isEmpty(bases[n]) {
+		bases = bases[:n] // perhaps nobody published it, and the one before was written to
+	}
 	synced := w.end.synced
 	k := max(0, len(bases)-2) // the last one may be left over
 	if valid {
@@ -231,6 +234,17 @@ func (l *shardLog) isJump(base uint64) bool {
 	}
 	seg.f.Close()
 	return seg.jump
+}
+
+// isEmpty reports whether a segment that goes on without a jump has no batch.
+func (l *shardLog) isEmpty(base uint64) bool {
+	seg, err := l.openSegment(base, os.O_RDONLY)
+	if err != nil {
+		return false
+	}
+	defer seg.f.Close()
+	size, err := seg.size()
+	return err == nil && size <= headerSize && !seg.jump
 }
 
 // cut makes end the end of its segment, and its index one that does not know

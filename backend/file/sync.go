@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"time"
 
@@ -42,7 +43,10 @@ func (w *appender) syncTo(next uint64, seg *segment) error {
 	if seg != nil && ok && seg.base == s.base && seg.base <= s.synced {
 		err = w.env.sync(seg.f)
 	} else {
-		err = w.syncSegments(s.synced, next)
+		if !ok {
+			s.base = math.MaxUint64 // any segment may be one of the log
+		}
+		err = w.syncSegments(s.synced, next, s)
 	}
 	if lerr := w.lock(); lerr != nil {
 		return unknown(lerr)
@@ -76,12 +80,13 @@ func (w *appender) syncTo(next uint64, seg *segment) error {
 }
 
 // syncSegments syncs every segment that may hold records from the sequence
-// from up to and without to, whoever wrote them.
-func (w *appender) syncSegments(from, to uint64) error {
+// from up to and without to, whoever wrote them. end is not below to.
+func (w *appender) syncSegments(from, to uint64, end slot) error {
 	bases, err := segments(w.l.root, w.l.dir)
 	if err != nil {
 		return err
 	}
+	bases = pastTail(bases, end)
 	for i, base := range bases {
 		if i+1 < len(bases) && bases[i+1] <= from || base >= to {
 			continue

@@ -342,7 +342,7 @@ func (p *part) sync() error {
 	var err error
 	if p.to.base <= p.to.synced {
 		err = w.env.sync(w.seg.f)
-	} else if err = w.syncSegments(p.to.synced, p.to.next); err == nil {
+	} else if err = w.syncSegments(p.to.synced, p.to.next, p.to); err == nil {
 		err = syncDir(w.l.root, w.l.dir) // the segment may be new, and the log's own policy another
 	}
 	if err != nil {
