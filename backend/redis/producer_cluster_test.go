@@ -10,14 +10,19 @@ import (
 	"github.com/seastreamer/seastreamer/internal/redistest"
 )
 
-// clusterEntries reads a key from the master of its slot.
+// clusterEntries reads a key from the master of its slot, whom most nodes may name
+// a moment later than it has become one.
 func clusterEntries(t *testing.T, r *redistest.Servers) func(string) []string {
 	return func(key string) []string {
-		m, err := r.Master(int(slot(key)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return entries(t, r, m)(key)
+		var text string
+		until(t, "the master of "+key+" is known and answers", func() bool {
+			m, err := r.Master(int(slot(key)))
+			if err == nil {
+				text, err = r.Do(m, "XRANGE", key, "-", "+")
+			}
+			return err == nil
+		})
+		return listed(text)
 	}
 }
 

@@ -183,14 +183,16 @@ func (l *ledger) check(entries func(key string) []string) {
 
 // entries reads a key of one server.
 func entries(t *testing.T, r *redistest.Servers, node int) func(string) []string {
-	return func(key string) []string {
-		words := strings.Fields(r.Call(t, node, "XRANGE", key, "-", "+"))
-		var es []string
-		for i := 0; i+2 < len(words); i += 3 {
-			es = append(es, words[i]+" "+words[i+2])
-		}
-		return es
+	return func(key string) []string { return listed(r.Call(t, node, "XRANGE", key, "-", "+")) }
+}
+
+// listed is the id and the value of each entry that XRANGE lists.
+func listed(text string) (es []string) {
+	words := strings.Fields(text)
+	for i := 0; i+2 < len(words); i += 3 {
+		es = append(es, words[i]+" "+words[i+2])
 	}
+	return es
 }
 
 func flush(t *testing.T, p *producer) {
