@@ -228,10 +228,11 @@ func (w *world) index(shard int, q driver.Seq) int {
 
 // drain reads what there is and says what it was, by shard.
 func (w *world) drain() string {
+	began := ""
 	if w.reader == nil {
-		return w.open(driver.Earliest)
+		began = w.open(driver.Earliest)
 	}
-	return w.rest(w.reader)
+	return began + w.rest(w.reader)
 }
 
 func (w *world) rest(r *Reader) string {
