@@ -3,7 +3,6 @@ package drivertest
 import (
 	"context"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,13 +68,7 @@ func TestTheCasesFindPlantedBugsInVerdicts(t *testing.T) {
 					h.Open = func(testing.TB) driver.Driver {
 						return &unsettled{store.Driver(memory.Options{AckTimeout: 300 * time.Millisecond}), bug.settle, bug.draw}
 					}
-					c := caseNamed(t, name)
-					passed, log := record(t, h, c)
-					if passed {
-						t.Errorf("%s passes\n%s", name, log)
-					} else if !strings.Contains(log, c.Sentence) {
-						t.Errorf("%s fails without printing its sentence:\n%s", name, log)
-					}
+					wantFound(t, h, name)
 				}
 			})
 		})
