@@ -51,6 +51,7 @@ func (b *block) free() {
 	for i, size := range blockSizes {
 		if len(b.data) == size {
 			blockPools[i].Put(b)
+			return // from here on b is somebody else's
 		}
 	}
 }
