@@ -112,6 +112,11 @@ func (m *member) draw(into []driver.Batch) (_ []driver.Batch, wait time.Duration
 	p := m.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	// Fetch has looked before, but what is drawn once Close has given back what m
+	// holds would be nobody's until the time-out.
+	if err := m.isClosed("read"); err != nil {
+		return into, 0, err
+	}
 	now := time.Now()
 	budget := m.c.MaxBytes
 	for _, sh := range m.shards {
@@ -231,11 +236,18 @@ func (m *member) Close(context.Context) error {
 }
 
 func (m *member) check(ctx context.Context, op string) error {
+	if err := m.isClosed(op); err != nil {
+		return err
+	}
+	return m.d.check(ctx, op)
+}
+
+func (m *member) isClosed(op string) error {
 	select {
 	case <-m.closing:
 		return driver.Errorf(driver.ErrClosed, op, "the consumer is closed")
 	default:
-		return m.d.check(ctx, op)
+		return nil
 	}
 }
 

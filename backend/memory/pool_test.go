@@ -1,0 +1,66 @@
+package memory
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/seastreamer/seastreamer/driver"
+)
+
+// joined is a new member of group g on stream s.
+func joined(t *testing.T, d *client) *member {
+	t.Helper()
+	c, err := d.Consumer(t.Context(), driver.ConsumerConfig{Group: "g", Streams: []string{"s"}, Start: driver.Earliest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.(*member)
+}
+
+// filled is a client whose groups keep verdicts, and on which stream s has so many
+// messages.
+func filled(t *testing.T, n int) *client {
+	t.Helper()
+	d := NewStore().Driver(Options{AckTimeout: time.Minute}).(*client)
+	if err := d.CreateStream(t.Context(), driver.StreamSpec{Name: "s"}); err != nil {
+		t.Fatal(err)
+	}
+	send(t, d, n)
+	return d
+}
+
+func send(t *testing.T, d *client, n int) {
+	t.Helper()
+	st, err := d.store.stream("s", d.o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		st.shards[0].append(&driver.Record{Value: []byte("v")})
+	}
+}
+
+// A Fetch has looked whether the member is closed, then Close gives back what the
+// member holds, and only then the Fetch draws: it takes nothing that nobody would
+// give back any more.
+func TestAFetchThatCloseOvertakesTakesNothing(t *testing.T) {
+	d := filled(t, 3)
+	old, other := joined(t, d), joined(t, d)
+	if got, err := old.Fetch(t.Context(), nil); err != nil || len(got) != 1 {
+		t.Fatalf("%d batches, %v", len(got), err)
+	}
+	if err := old.check(t.Context(), "read"); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := old.draw(nil)
+	if len(got) > 0 || !errors.Is(err, driver.ErrClosed) {
+		t.Errorf("the closed member draws %d batches and gets error %v, want none and ErrClosed", len(got), err)
+	}
+	if got, _, err = other.draw(nil); err != nil || len(got) != 3 {
+		t.Errorf("the other member draws %d batches, %v, want the three messages that came back", len(got), err)
+	}
+}
