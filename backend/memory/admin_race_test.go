@@ -48,3 +48,35 @@ func TestDeleteGroupWhileItIsJoined(t *testing.T) {
 		})
 	}
 }
+
+// A member may learn late that its stream is deleted: what it commits then is not
+// known of the group any more.
+func TestCommitToADeletedStream(t *testing.T) {
+	d := NewStore().Driver(Options{}).(*client)
+	ctx := t.Context()
+	for _, s := range []string{"gone", "kept"} {
+		if err := d.CreateStream(ctx, driver.StreamSpec{Name: s}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	assigned := make(chan struct{})
+	c, err := d.Consumer(ctx, driver.ConsumerConfig{Group: "g", Streams: []string{"gone", "kept"}, Events: driver.Events{
+		Assigned: func(context.Context, []driver.Position) (uint64, []driver.Position, error) { close(assigned); return 1, nil, nil },
+		Revoked:  func(context.Context, []driver.Shard, bool) {},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(ctx)
+	<-assigned
+	if err := d.DeleteStream(ctx, "gone"); err != nil {
+		t.Fatal(err)
+	}
+	kept := driver.Position{Shard: driver.Shard{Stream: "kept"}, Next: driver.SeqOf(7)}
+	if err := c.(driver.Committer).Commit(ctx, []driver.Position{{Shard: driver.Shard{Stream: "gone"}, Next: driver.SeqOf(3)}, kept}); err != nil {
+		t.Fatal(err)
+	}
+	if in := d.store.groupInfo("g"); len(in.Positions) != 1 || in.Positions[0].Position != kept {
+		t.Errorf("the group knows %+v, want only %v", in.Positions, kept)
+	}
+}

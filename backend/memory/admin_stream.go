@@ -120,6 +120,7 @@ func (d *client) DeleteStream(ctx context.Context, name string) error {
 	groups, pools := slices.Collect(maps.Values(d.store.groups)), slices.Collect(maps.Values(d.store.pools))
 	d.store.mu.Unlock()
 	for _, sh := range shards {
+		sh.gone.Store(true)
 		sh.trim(^uint64(0)) // who still reads it finds nothing
 		for _, g := range groups {
 			g.forget(sh)

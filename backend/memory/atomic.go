@@ -10,6 +10,8 @@ import (
 
 var errLostPosition = errors.New("it had a position once, and that is gone: what was done cannot be told any more")
 
+var errDeleted = errors.New("its stream was deleted while the unit was made")
+
 // progress is what a store knows of one owner's name.
 type progress struct {
 	at     map[driver.Shard]driver.Seq // where the input's shards stand
@@ -183,6 +185,11 @@ func (u *unit) Commit(ctx context.Context, moves []driver.Move) error {
 		}
 		if p.at[m.Shard] != m.From {
 			return driver.Errorf(driver.ErrUnknown, op, "%v stands at %v and not at %v", m.Shard, p.at[m.Shard], m.From)
+		}
+	}
+	for i := range u.records {
+		if sh := u.records[i].sh; sh.gone.Load() {
+			return &driver.Error{Op: op, Shard: sh.id, Kind: driver.ErrAborted, Err: errDeleted}
 		}
 	}
 	for i := range u.records {

@@ -182,7 +182,9 @@ func (c *consumer) Commit(ctx context.Context, at []driver.Position) error {
 		shards[i] = c.shards[j]
 	}
 	for i, p := range at {
-		c.g.progress[shards[i]] = p.Next
+		if !shards[i].gone.Load() {
+			c.g.progress[shards[i]] = p.Next
+		}
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func (d *client) joinPool(c driver.ConsumerConfig, shards []*shard) *member {
 	p := d.store.lockPool(c.Group)
 	m := &member{d: d, c: c, shards: shards, p: p, wake: make(chan struct{}, 1), closing: make(chan struct{})}
 	for _, sh := range shards {
-		if _, ok := p.next[sh]; !ok {
+		if _, ok := p.next[sh]; !ok && !sh.gone.Load() {
 			p.next[sh] = sh.resolve(c.Start)
 			p.out[sh] = make(map[uint64]*entry)
 		}
@@ -143,7 +143,10 @@ func (m *member) draw(into []driver.Batch) (_ []driver.Batch, wait time.Duration
 		if budget <= 0 {
 			break
 		}
-		next := p.next[sh]
+		next, ok := p.next[sh]
+		if !ok {
+			continue // its stream is deleted
+		}
 		window, size, first := sh.read(next, budget)
 		if next < first {
 			p.next[sh] = first

@@ -64,3 +64,27 @@ func TestAFetchThatCloseOvertakesTakesNothing(t *testing.T) {
 		t.Errorf("the other member draws %d batches, %v, want the three messages that came back", len(got), err)
 	}
 }
+
+// A record that was on its way when its stream was deleted is stored in what is
+// gone: a member that still reads that finds nothing, and its group does not know
+// the stream any more.
+func TestAMemberOfADeletedStream(t *testing.T) {
+	d := filled(t, 1)
+	m := joined(t, d)
+	st, err := d.store.stream("s", d.o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.DeleteStream(t.Context(), "s"); err != nil {
+		t.Fatal(err)
+	}
+	st.shards[0].append(&driver.Record{Value: []byte("late")})
+	for range 2 {
+		if got, _, err := m.draw(nil); len(got) > 0 || err != nil {
+			t.Errorf("the member draws %d batches, %v, want nothing", len(got), err)
+		}
+	}
+	if in := d.store.groupInfo("g"); len(in.Positions) > 0 {
+		t.Errorf("the group knows %v", in.Positions)
+	}
+}

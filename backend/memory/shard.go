@@ -5,6 +5,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seastreamer/seastreamer/driver"
@@ -40,7 +41,8 @@ const messageOverhead = 96
 // that no reader has been given, and readers learn of entries under mu.
 type shard struct {
 	id     driver.Shard
-	retain uint64 // messages kept; zero keeps all
+	retain uint64      // messages kept; zero keeps all
+	gone   atomic.Bool // its stream is deleted: no group is to know it any more
 
 	mu     sync.Mutex
 	blocks [][]message
