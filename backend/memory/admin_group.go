@@ -135,13 +135,26 @@ func (d *client) SetPositions(ctx context.Context, name string, at []driver.Posi
 	}
 	g := d.store.lockGroup(name)
 	defer g.mu.Unlock()
-	if err := busy(op, len(g.members)); err != nil {
+	if err := busy(op, g.atWork()); err != nil {
 		return err
 	}
 	for i, sh := range shards {
 		g.progress[sh] = at[i].Next
 	}
 	return nil
+}
+
+// atWork is how many members may still commit: those that leave do until their
+// shards are released. mu is held.
+func (g *group) atWork() int {
+	work := make(map[*consumer]bool)
+	for _, m := range g.members {
+		work[m] = true
+	}
+	for _, m := range g.owner {
+		work[m] = true
+	}
+	return len(work)
 }
 
 func busy(op string, members int) error {
@@ -182,7 +195,7 @@ func (d *client) DeleteGroup(ctx context.Context, name string) error {
 	switch {
 	case g != nil:
 		g.mu.Lock()
-		members = len(g.members)
+		members = g.atWork()
 		g.mu.Unlock()
 	case p != nil:
 		p.mu.Lock()
@@ -209,7 +222,7 @@ func (d *client) DeletePositions(ctx context.Context, name string, shards []driv
 	case g != nil:
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if err := busy(op, len(g.members)); err != nil {
+		if err := busy(op, g.atWork()); err != nil {
 			return err
 		}
 		maps.DeleteFunc(g.progress, func(sh *shard, _ driver.Seq) bool { return slices.Contains(shards, sh.id) })

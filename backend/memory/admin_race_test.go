@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -78,5 +79,47 @@ func TestCommitToADeletedStream(t *testing.T) {
 	}
 	if in := d.store.groupInfo("g"); len(in.Positions) != 1 || in.Positions[0].Position != kept {
 		t.Errorf("the group knows %+v, want only %v", in.Positions, kept)
+	}
+}
+
+// A member that leaves still commits while Revoked runs, and would overwrite what
+// was set meanwhile.
+func TestMoveAGroupWhileItsLastMemberLeaves(t *testing.T) {
+	d := NewStore().Driver(Options{}).(*client)
+	ctx := t.Context()
+	if err := d.CreateStream(ctx, driver.StreamSpec{Name: "s"}); err != nil {
+		t.Fatal(err)
+	}
+	shard := driver.Shard{Stream: "s"}
+	at := func(n uint64) []driver.Position { return []driver.Position{{Shard: shard, Next: driver.SeqOf(n)}} }
+	assigned := make(chan struct{})
+	var c driver.Consumer
+	events := driver.Events{
+		Assigned: func(context.Context, []driver.Position) (uint64, []driver.Position, error) { close(assigned); return 1, nil, nil },
+		Revoked: func(context.Context, []driver.Shard, bool) {
+			for what, err := range map[string]error{
+				"move":             d.SetPositions(ctx, "g", at(0)),
+				"forget positions": d.DeletePositions(ctx, "g", []driver.Shard{shard}),
+				"delete":           d.DeleteGroup(ctx, "g"),
+			} {
+				if !errors.Is(err, driver.ErrFenced) {
+					t.Errorf("%s: %v, want ErrFenced", what, err)
+				}
+			}
+			if err := c.(driver.Committer).Commit(ctx, at(7)); err != nil {
+				t.Errorf("the last commit: %v", err)
+			}
+		},
+	}
+	c, err := d.Consumer(ctx, driver.ConsumerConfig{Group: "g", Streams: []string{"s"}, Events: events})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-assigned
+	if err := c.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.SetPositions(ctx, "g", at(3)); err != nil {
+		t.Errorf("move when it has left: %v", err)
 	}
 }
