@@ -62,8 +62,11 @@ func TestCommitToADeletedStream(t *testing.T) {
 	}
 	assigned := make(chan struct{})
 	c, err := d.Consumer(ctx, driver.ConsumerConfig{Group: "g", Streams: []string{"gone", "kept"}, Events: driver.Events{
-		Assigned: func(context.Context, []driver.Position) (uint64, []driver.Position, error) { close(assigned); return 1, nil, nil },
-		Revoked:  func(context.Context, []driver.Shard, bool) {},
+		Assigned: func(context.Context, []driver.Position) (uint64, []driver.Position, error) {
+			close(assigned)
+			return 1, nil, nil
+		},
+		Revoked: func(context.Context, []driver.Shard, bool) {},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +98,10 @@ func TestMoveAGroupWhileItsLastMemberLeaves(t *testing.T) {
 	assigned := make(chan struct{})
 	var c driver.Consumer
 	events := driver.Events{
-		Assigned: func(context.Context, []driver.Position) (uint64, []driver.Position, error) { close(assigned); return 1, nil, nil },
+		Assigned: func(context.Context, []driver.Position) (uint64, []driver.Position, error) {
+			close(assigned)
+			return 1, nil, nil
+		},
 		Revoked: func(context.Context, []driver.Shard, bool) {
 			for what, err := range map[string]error{
 				"move":             d.SetPositions(ctx, "g", at(0)),

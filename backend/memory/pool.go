@@ -93,9 +93,7 @@ func (m *member) Fetch(ctx context.Context, into []driver.Batch) ([]driver.Batch
 		}
 		var due <-chan time.Time
 		if wait > 0 {
-			t := time.NewTimer(wait)
-			defer t.Stop()
-			due = t.C
+			due = time.After(wait)
 		}
 		select {
 		case <-m.wake:

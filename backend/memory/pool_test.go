@@ -2,6 +2,7 @@ package memory
 
 import (
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -86,5 +87,38 @@ func TestAMemberOfADeletedStream(t *testing.T) {
 	}
 	if in := d.store.groupInfo("g"); len(in.Positions) > 0 {
 		t.Errorf("the group knows %v", in.Positions)
+	}
+}
+
+// A member that gets nothing is woken by each message that the others get.
+func TestAFetchThatIsOftenWokenKeepsNothing(t *testing.T) {
+	d := filled(t, 1)
+	holder, idle := joined(t, d), joined(t, d)
+	if got, err := holder.Fetch(t.Context(), nil); err != nil || len(got) != 1 {
+		t.Fatalf("%d batches, %v", len(got), err)
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := idle.Fetch(t.Context(), nil)
+		ended <- err
+	}()
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	for range 50_000 {
+		idle.wake <- struct{}{} // waits until the one before was taken
+	}
+	if more := heap() - before; more > 4<<20 {
+		t.Errorf("a Fetch that was woken 50,000 times keeps %d bytes", more)
+	}
+	if err := idle.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, driver.ErrClosed) {
+		t.Errorf("Fetch: %v, want ErrClosed", err)
 	}
 }
