@@ -150,7 +150,7 @@ func (w *window) working(then, now time.Time) (rs []run) {
 func (w *window) surrender() []run {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.closing = true
+	w.closing.Store(true)
 	for _, b := range w.queue {
 		w.collect(b)
 	}

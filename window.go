@@ -3,6 +3,7 @@ package seastreamer
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seastreamer/seastreamer/driver"
@@ -23,9 +24,12 @@ type window struct {
 	settles  bool // the backend wants verdicts, see settle.go
 	lost     chan struct{}
 
+	// closing: no further deliveries, since it is being revoked or dead. It is
+	// set under mu and read without: the queue is locked under mu, and asks this.
+	closing atomic.Bool
+
 	mu      sync.Mutex
 	dead    bool
-	closing bool     // no further deliveries: being revoked
 	queue   []*Batch // delivered and not settled, in order of delivery
 	at      Seq      // everything below is done, as far as queue is popped
 	stored  bool     // at least one commit has succeeded
@@ -52,7 +56,7 @@ func newWindow(c *Consumer, p Position, gen uint64) *window {
 func (w *window) deliver(b *Batch) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.dead || w.closing {
+	if w.closing.Load() {
 		return false
 	}
 	if w.settles && b.Len() == 0 {
@@ -254,7 +258,7 @@ func (w *window) delivering(b *Batch) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	h := w.held[Message{b.of, b.from}]
-	if w.dead || w.closing || h == nil {
+	if w.closing.Load() || h == nil {
 		return false
 	}
 	h.waiting = false
@@ -264,15 +268,11 @@ func (w *window) delivering(b *Batch) bool {
 // close ends deliveries.
 func (w *window) close() {
 	w.mu.Lock()
-	w.closing = true
+	w.closing.Store(true)
 	w.mu.Unlock()
 }
 
-func (w *window) isClosed() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.closing || w.dead
-}
+func (w *window) isClosed() bool { return w.closing.Load() }
 
 // waitDrained returns a channel that is closed once everything delivered is
 // done, or nil when it is.
@@ -295,7 +295,8 @@ func (w *window) kill() {
 	if w.dead {
 		return
 	}
-	w.dead, w.closing = true, true
+	w.dead = true
+	w.closing.Store(true)
 	for m, h := range w.held {
 		w.free(m, h)
 	}
