@@ -261,9 +261,7 @@ func (l *link) applyBatch(e *entry, r result, class driver.Class, short error) {
 		if again {
 			l.hold(e, nil, time.Time{}, err)
 		} else {
-			for i := range b.items {
-				out.fail(b.items[i].send, err)
-			}
+			out.entry(e, err)
 		}
 	}
 	p.mu.Unlock()

@@ -264,8 +264,9 @@ func (l *link) connect() {
 	p.deliver(&out)
 }
 
-// unreachable fails what has waited for too long, or cannot succeed, and in a
-// cluster makes the rest look for another server. Under mu.
+// unreachable fails what has waited for too long, or cannot succeed. In a
+// cluster it makes the rest look for another server, and exactly once it has the
+// shards hold it, which know how long each record may still be tried. Under mu.
 func (l *link) unreachable(err error, out *outcomes) {
 	p := l.p
 	kind, text := p.c.describe(err)
@@ -273,8 +274,8 @@ func (l *link) unreachable(err error, out *outcomes) {
 		kind, text = e.Kind, err
 	}
 	final := kind == driver.ErrDenied || kind == driver.ErrInvalid || errors.Is(kind, errors.ErrUnsupported)
-	if p.slots != nil && !final {
-		p.stale = true
+	if (p.slots != nil || p.exact) && !final {
+		p.stale = p.slots != nil
 		l.evacuate(text)
 		return
 	}

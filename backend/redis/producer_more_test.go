@@ -217,7 +217,8 @@ type scriptedServer struct {
 	repeats int
 	synced  int // what WAITAOF answers
 	cut     func(n int) bool
-	n       int
+	n       int    // adds
+	refusal string // what it says to all adds but the first; empty where it takes them
 }
 
 func (s *scriptedServer) talk(c net.Conn) {
@@ -286,6 +287,9 @@ func (s *scriptedServer) reply(args []string) (reply string, cut bool) {
 	case "XADD":
 		s.n++
 		cut = s.cut != nil && s.cut(s.n)
+		if s.n > 1 && s.refusal != "" {
+			return s.refusal, false
+		}
 		if len(args) > 5 && args[2] == "IDMP" {
 			id, repeated := s.seen[args[3]+"/"+args[4]]
 			if repeated {

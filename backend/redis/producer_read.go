@@ -29,12 +29,22 @@ func (o *outcomes) fail(sd send, err error) {
 // entry fails what the entry stands for.
 func (o *outcomes) entry(e *entry, err error) {
 	if e.batch == nil {
-		o.fail(e.send, err)
+		o.fail(e.send, doubted(e.maybe, err))
 		return
 	}
 	for i := range e.batch.items {
-		o.fail(e.batch.items[i].send, err)
+		o.fail(e.batch.items[i].send, doubted(e.batch.maybe, err))
 	}
+}
+
+// doubted is err, which says that a record was not written, as ErrUnknown where
+// an earlier try may have written it.
+func doubted(maybe bool, err error) error {
+	e := (*driver.Error)(nil)
+	if !maybe || !errors.As(err, &e) || errors.Is(e.Kind, driver.ErrUnknown) {
+		return err
+	}
+	return &driver.Error{Shard: e.Shard, Kind: driver.ErrUnknown, Err: fmt.Errorf("no reply, and when it was sent again: %w", e.Err)}
 }
 
 // deliver calls done. Without mu.
@@ -214,8 +224,8 @@ func (s *shard) overtaken(no uint64, out *outcomes) {
 	s.sort()
 	n := 0
 	for n < len(s.held) && s.held[n].no < no {
-		out.fail(s.held[n].send, &driver.Error{Shard: s.Shard, Kind: driver.ErrUnavailable,
-			Err: fmt.Errorf("not written, and not tried again since later records of the shard were: %w", s.why)})
+		out.fail(s.held[n].send, doubted(s.held[n].maybe, &driver.Error{Shard: s.Shard, Kind: driver.ErrUnavailable,
+			Err: fmt.Errorf("not written, and not tried again since later records of the shard were: %w", s.why)}))
 		n++
 	}
 	s.held = slices.Delete(s.held, 0, n)
@@ -242,7 +252,7 @@ func (l *link) refused(e *entry, cmd []byte, born time.Time, why string) {
 	if again {
 		l.hold(e, cmd, born, err)
 	} else {
-		out.fail(e.send, err)
+		out.entry(e, err)
 	}
 	p.mu.Unlock()
 	p.deliver(&out)
