@@ -50,29 +50,34 @@ func (t *Tap) letIn() bool {
 	}
 	said := false
 	for {
-		in, err := t.newInode(t.claim.hidden("spare"), true)
+		going, err := t.makeSpare()
 		if err == nil {
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			if t.stopped {
-				removeFIFO(t.claim.hidden("spare"))
-				t.discard(in)
-				return false
-			}
-			t.spare = in
-			return true
+			return going
 		}
 		if !said {
 			said = true
 			t.opts.Notice(fmt.Sprintf("readers have to wait: %v", err))
 		}
-		removeFIFO(t.claim.hidden("spare"))
 		select {
 		case <-t.stopping:
 			return false
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// makeSpare makes the next spare ready. It reports false when the tap has stopped:
+// from then on the hidden name is the successor's.
+func (t *Tap) makeSpare() (going bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stopped {
+		return false, nil
+	}
+	if t.spare, err = t.newInode(t.claim.hidden("spare"), true); err != nil {
+		removeFIFO(t.claim.hidden("spare"))
+	}
+	return true, err
 }
 
 func (t *Tap) exchange() bool {

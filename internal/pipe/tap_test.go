@@ -692,3 +692,58 @@ func TestTapFallsBack(t *testing.T) {
 		t.Error("no fall-back")
 	}
 }
+
+// A tap that stops has let its successor have the path, and so the hidden names
+// beside it: it removes its own before that, and makes no other.
+func TestTapStopLeavesTheNamesToTheSuccessor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "consumer")
+	tap, err := CreateTap(path, TapOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, spare := filepath.Base(tap.claim.lock.path), filepath.Base(tap.claim.hidden("spare"))
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for _, dir := range []string{filepath.Dir(path), filepath.Dir(tap.claim.lock.path)} {
+		if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_DELETE); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tap.Stop()
+	events := make([]byte, 64<<10) // of both folders, in the order in which they came
+	n, err := read(fd, events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at, let := bytes.Index(events[:n], []byte(spare)), bytes.Index(events[:n], []byte(lock)); at < 0 || let < at {
+		t.Errorf("the lock was let go (%d) before the spare was removed (%d)", let, at)
+	}
+	tap.Close()
+}
+
+// The door makes a spare while the tap stops, and another tap has the path already.
+func TestTapStopAgainstTheDoor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "consumer")
+	first, err := CreateTap(path, TapOptions{Notice: func(s string) { t.Log("notice:", s) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.mu.Lock() // a reader has come, and the spare has gone to the path
+	gone := first.spare
+	first.spare = nil
+	first.mu.Unlock()
+	removeFIFO(first.claim.hidden("spare"))
+	first.discard(gone)
+	first.Stop()
+	second := startTapAt(t, path, TapOptions{}, newMemSource(3, line))
+	if going, _ := first.makeSpare(); going {
+		t.Error("a tap that has stopped makes a spare")
+	}
+	first.Close()
+	wantText(t, "the successor's reader", run(t, "", "cat", path), lines(0, 3))
+	wantText(t, "the next one", run(t, "", "cat", path), "")
+	second.end(t)
+}

@@ -270,10 +270,10 @@ func (t *Tap) stopLocked(err error) {
 		return
 	}
 	t.stopped, t.err = true, err
-	t.claim.removePath(&t.cur.handle, t.cur.id)
 	if t.spare != nil {
 		removeFIFO(t.claim.hidden("spare"))
 	}
+	t.claim.removePath(&t.cur.handle, t.cur.id) // lets the lock go: the hidden names are the successor's then
 	close(t.stopping)
 	t.wake.wake()
 }
