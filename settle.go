@@ -287,13 +287,15 @@ func (c *Consumer) extend() {
 	c.mu.Lock()
 	idle := !c.looping && c.idle
 	c.idle = !c.looping
+	if idle {
+		c.queue.pause() // under mu, or a loop that begins here would fetch no more
+	}
 	c.mu.Unlock()
 	var rs []run
 	for _, w := range c.allWindows() {
 		rs = append(rs, w.working(then, now)...)
 	}
 	if idle {
-		c.queue.pause()
 		if cancel := c.interrupt.Load(); cancel != nil {
 			(*cancel)() // a Fetch that waits would draw again what goes back
 		}
