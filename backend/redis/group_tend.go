@@ -33,22 +33,23 @@ func (m *member) tend() {
 			renew.Reset(time.Until(m.renew))
 		}
 		m.mu.Unlock()
-		ctx, cancel := context.WithTimeout(m.life, m.c.o.RequestTimeout)
+		do := func(context.Context) {}
 		select {
 		case <-m.tending:
 		case <-discover.C:
-			m.findShards(ctx)
+			do = m.findShards
 		case <-third.C:
-			m.unwanted(ctx)
+			do = m.unwanted
 		case <-renew.C:
-			m.renewNacks(ctx)
+			do = m.renewNacks
 		case <-clean.C:
-			m.clean(ctx)
+			do = m.clean
 			clean.Reset(cleanEvery)
 		case <-m.closing:
-			cancel()
 			return
 		}
+		ctx, cancel := context.WithTimeout(m.life, m.c.o.RequestTimeout)
+		do(ctx)
 		cancel()
 	}
 }

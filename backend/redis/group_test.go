@@ -287,6 +287,19 @@ func TestNewShardsOfAGroup(t *testing.T) {
 	}
 }
 
+// TestNewShardsOfAGroupLater: they are found also where a request may take less
+// time than there is between two looks.
+func TestNewShardsOfAGroupLater(t *testing.T) {
+	t.Parallel()
+	s := redistest.ForTest(t, redistest.Options{})
+	c := open(t, with(s.URL(), "request_timeout=2s&discover_every=2100ms&ack_timeout=10m"), Options{})
+	addNumbers(t, s, "s:0", "1")
+	w := mateOf(t, c, driver.ConsumerConfig{Group: "g", Streams: []string{"s"}, Start: driver.Earliest})
+	w.wants("1 1")
+	addNumbers(t, s, "s:1", "2")
+	w.wants("2 1")
+}
+
 func TestCloseOfAnIdleMember(t *testing.T) {
 	s, c := single(t)
 	addNumbers(t, s, "s", "1", "2")
