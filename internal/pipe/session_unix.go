@@ -71,7 +71,7 @@ func (s *sessions) serve(v *visit) {
 	if t.opts.Session != Resume {
 		s.fetch.stop()
 		s.win.clear()
-		if err := s.src.Seek(s.ctx, t.opts.Session); err != nil {
+		if err := s.seek(); err != nil {
 			t.stop(fmt.Errorf("go to where the session begins: %w", err))
 			return
 		}
@@ -90,6 +90,21 @@ func (s *sessions) serve(v *visit) {
 	if t.opts.SessionEnd != nil {
 		t.opts.SessionEnd(se.stats)
 	}
+}
+
+// seek moves the source to where a session begins. That may take a broker's time;
+// a stop does not wait for it.
+func (s *sessions) seek() error {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-s.t.stopping:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return s.src.Seek(ctx, s.t.opts.Session)
 }
 
 // awaitEnd waits until the visit's end is known; it reports false if the reader

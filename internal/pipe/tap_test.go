@@ -747,3 +747,26 @@ func TestTapStopAgainstTheDoor(t *testing.T) {
 	wantText(t, "the next one", run(t, "", "cat", path), "")
 	second.end(t)
 }
+
+// stuckSource is a stream whose broker has gone when a session begins.
+type stuckSource struct {
+	*memSource
+	seeking chan struct{}
+}
+
+func (s stuckSource) Seek(ctx context.Context, _ Session) error {
+	close(s.seeking)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A stop does not wait for a session to begin.
+func TestTapStopWhileASessionBegins(t *testing.T) {
+	src := stuckSource{newMemSource(3, line), make(chan struct{})}
+	tap, path := startTap(t, TapOptions{Session: Restart}, src)
+	read := make(chan string, 1)
+	go func() { out, _ := try("", "cat", path); read <- out }()
+	<-src.seeking
+	tap.end(t)
+	wantText(t, "the reader", <-read, "")
+}
