@@ -319,6 +319,8 @@ func (c *Consumer) take(b *Batch) {
 	case b.of != nil:
 		if b.w.delivering(b) {
 			c.cur = b
+		} else {
+			b.src.unref()
 		}
 	case c.cfg.Until != nil && !c.bound(b), !b.w.deliver(b):
 		b.src.unref()

@@ -245,9 +245,11 @@ func (w *window) redeliver(m Message, h *held) {
 		w.mu.Unlock()
 		return
 	}
-	b := &Batch{d: m.b.d, src: m.b.src, w: w, from: m.i, to: m.i + 1, start: m.i, pos: m.i, ackedUpTo: m.i, again: h.attempts, of: m.b}
+	// It holds the bytes for itself: the view that it came from gives them up
+	// as soon as the message is done, and the application may still have it.
+	b := &Batch{d: m.b.d, src: m.b.src, w: w, from: m.i, to: m.i + 1, start: m.i, pos: m.i, ackedUpTo: m.i, again: h.attempts, of: m.b, settled: true}
 	b.passed.Store(m.i)
-	b.released = true // the view that it came from holds the bytes
+	b.src.refs.Add(1)
 	w.mu.Unlock()
 	w.c.queue.pushAgain(b)
 }
