@@ -335,17 +335,19 @@ func unknown(err error) error { return fmt.Errorf("%w: %w", driver.ErrUnknown, e
 
 // append writes the batches of c at the end of the log, in one hold of the
 // lock, fills in their sequences, and, where c's batches leave it to it, their
-// times. A failure that is not ErrUnknown has written nothing.
-func (w *appender) append(c *chunk) error {
+// times. A failure that is not ErrUnknown has written nothing. The segment that
+// it returns has the batches; whoever holds the lock next may close its file.
+func (w *appender) append(c *chunk) (*segment, error) {
 	if err := w.lock(); err != nil {
-		return err
+		return nil, err
 	}
 	err := w.appendLocked(c)
+	seg := w.seg
 	w.unlock()
 	if err == nil {
 		w.at(stepUnlocked)
 	}
-	return err
+	return seg, err
 }
 
 func (w *appender) appendLocked(c *chunk) error {

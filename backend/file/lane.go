@@ -153,13 +153,13 @@ func (l *lane) write() {
 		}
 		l.look()
 		c.seal()
-		err := l.w.append(c)
+		seg, err := l.w.append(c)
 		class := driver.ClassProcess
 		if err == nil {
 			switch l.w.set().Sync {
 			case SyncAlways:
 				class = driver.ClassSynced
-				err = l.w.syncTo(c.batches[len(c.batches)-1].next(), l.w.seg)
+				err = l.w.syncTo(c.batches[len(c.batches)-1].next(), seg)
 			case SyncInterval:
 				l.w.syncLater(time.Second)
 			}

@@ -8,14 +8,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// datasync makes f's bytes and its size durable.
+// datasync makes f's bytes and its size durable. If somebody closes f meanwhile
+// it is that, or os.ErrClosed, and never another file that gets its number.
 func datasync(f *os.File) error {
-	for {
-		err := unix.Fdatasync(int(f.Fd()))
-		if !errors.Is(err, unix.EINTR) {
-			return os.NewSyscallError("fdatasync", err)
-		}
+	c, err := f.SyscallConn()
+	if err != nil {
+		return err
 	}
+	var synced error
+	err = c.Control(func(fd uintptr) {
+		for {
+			if synced = unix.Fdatasync(int(fd)); !errors.Is(synced, unix.EINTR) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return os.ErrClosed // which is all that it can mean
+	}
+	return os.NewSyscallError("fdatasync", synced)
 }
 
 // preallocate reserves blocks for f[off:off+n] and leaves the size alone.

@@ -29,7 +29,7 @@ func (w *appender) soil() error {
 // slot. It is called without the lock: writers go on meanwhile. A failure
 // poisons the log, since the system may have forgotten that the bytes are not
 // on the disk: a later sync that succeeds would prove nothing. seg, which may
-// be nil, is a segment that the caller has open.
+// be nil, is the segment that the caller has written to.
 func (w *appender) syncTo(next uint64, seg *segment) error {
 	var b [pairSize]byte
 	if _, err := w.l.ctl.ReadAt(b[:], ctlEnd); err != nil {
@@ -39,10 +39,11 @@ func (w *appender) syncTo(next uint64, seg *segment) error {
 	if ok && s.synced >= next {
 		return nil // another process was faster
 	}
-	var err error
+	err := os.ErrClosed
 	if seg != nil && ok && seg.base == s.base && seg.base <= s.synced {
 		err = w.env.sync(seg.f)
-	} else {
+	}
+	if errors.Is(err, os.ErrClosed) { // a unit of this process may have sealed it by now
 		if !ok {
 			s.base = math.MaxUint64 // any segment may be one of the log
 		}
