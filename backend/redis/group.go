@@ -364,6 +364,8 @@ func (m *member) Fetch(ctx context.Context, into []driver.Batch) ([]driver.Batch
 		case <-m.arrived:
 		case <-m.closing:
 		case <-ctx.Done():
+		}
+		if ctx.Err() != nil { // whatever has ended the wait
 			m.mu.Lock()
 			m.wanted = false
 			m.mu.Unlock()

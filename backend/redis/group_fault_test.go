@@ -398,6 +398,39 @@ func TestUnwantedGoesBack(t *testing.T) {
 	}
 }
 
+// endsInWait is a context that ends while Fetch begins to wait.
+type endsInWait struct {
+	context.Context
+	cancel context.CancelFunc
+}
+
+func (c endsInWait) Done() <-chan struct{} {
+	c.cancel()
+	return c.Context.Done()
+}
+
+// TestFetchThatEndsIsNotWaitedFor: a Fetch whose context ends in the moment in
+// which it is woken wants nothing any more, and what comes then is for others.
+func TestFetchThatEndsIsNotWaitedFor(t *testing.T) {
+	s, c := single(t)
+	addNumbers(t, s, "s", "1")
+	w := newMate(t, c, "g", "s")
+	w.verdict(driver.VerdictAck, 0, w.wants("1 1")...)
+	for range 20 { // each time one of two ways is taken
+		notify(w.arrived) // left over from what an earlier Fetch took by itself
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := w.Fetch(endsInWait{ctx, cancel}, nil); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
+		}
+		w.mu.Lock()
+		wanted := w.wanted
+		w.mu.Unlock()
+		if wanted {
+			t.Fatal("the member goes on to read for a Fetch that has ended")
+		}
+	}
+}
+
 // TestWithoutScripts: a user who may not run scripts is told what is missing.
 func TestWithoutScripts(t *testing.T) {
 	s, _ := single(t)
