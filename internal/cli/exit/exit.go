@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -91,7 +92,8 @@ func From(err error) *Error {
 	if errors.As(err, &e) {
 		return e
 	}
-	if errors.Is(err, syscall.EPIPE) {
+	// A connection's EPIPE is the broker's end, and no reader of ours.
+	if errors.Is(err, syscall.EPIPE) && !errors.As(err, new(*net.OpError)) {
 		return Silent(BrokenPipe)
 	}
 	var p *pipe.PathError

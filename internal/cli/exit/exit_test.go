@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"syscall"
 	"testing"
@@ -34,6 +35,9 @@ func TestFrom(t *testing.T) {
 		{&ss.Error{Kind: ss.ErrUnknown}, Incomplete},
 		{&ss.GapError{}, Partial},
 		{fmt.Errorf("write: %w", syscall.EPIPE), BrokenPipe},
+		// A broker that has gone is not the reader of standard output.
+		{&ss.Error{Kind: ss.ErrUnavailable, Err: &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.EPIPE)}}, Connect},
+		{Output(&os.PathError{Op: "write", Path: "/dev/stdout", Err: syscall.EPIPE}), BrokenPipe},
 		{&pipe.PathError{Kind: pipe.Locked}, Conflict},
 		{&pipe.PathError{Kind: pipe.Unsupported}, Usage},
 		{&pipe.PathError{Kind: pipe.NotFound}, NotFound},
