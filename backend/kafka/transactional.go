@@ -92,10 +92,7 @@ func (c *client) warnOld(version int16) {
 // claim fences whoever had the id before, and waits until what they left open
 // is aborted.
 func (t *transactional) claim(ctx context.Context) error {
-	var err error
-	if gone := t.c.ask(ctx, func() { _, _, err = t.cl.ProducerID(ctx) }); gone != nil {
-		err = gone
-	}
+	_, err := asked(ctx, t.c, func() (id int64, err error) { id, _, err = t.cl.ProducerID(ctx); return id, err })
 	if err == nil {
 		return nil
 	}

@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -8,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/seastreamer/seastreamer/driver"
 )
 
 // TestEndWaitsForMetadata: a transaction does not end while franz-go is busy
@@ -62,5 +66,23 @@ func TestEndWaitsForMetadata(t *testing.T) {
 	}
 	if commit := <-ended; !commit {
 		t.Error("what was to be committed was aborted")
+	}
+}
+
+// TestClaimGivenUp: the question that a claim has asked ends while the claim
+// says why it gave it up.
+func TestClaimGivenUp(t *testing.T) {
+	c := open(t, url([]string{silent(t)}, ""), Options{})
+	x, err := c.transactional("id", safeTransactions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close(t.Context()) //nolint:errcheck // nothing is in flight
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if err := x.claim(over); !errors.Is(err, driver.ErrUnavailable) && !errors.Is(err, context.Canceled) {
+			t.Fatalf("claim: %v, want that it was given up", err)
+		}
 	}
 }
