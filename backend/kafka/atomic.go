@@ -115,6 +115,9 @@ func (o *owner) Claim(ctx context.Context, at []driver.Position) ([]driver.Posit
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.c.o.DeliveryTimeout)
 	defer cancel()
+	if err := o.claims.clear(ctx); err != nil {
+		return nil, o.claimFailed(ctx, err)
+	}
 	if err := o.takeOver(ctx); err != nil {
 		return nil, err
 	}
@@ -371,8 +374,9 @@ func (o *owner) kill(err error) {
 // closing bounds how long Close waits for a broker to mark the end of a unit.
 const closing = 5 * time.Second
 
-// Close aborts the open unit. Where that fails, or ctx does not leave time for
-// it, the next owner does it, or the broker after the transaction's time-out.
+// Close aborts the open unit, and what a Claim has left open that was broken
+// off. Where that fails, or ctx does not leave time for it, the next owner does
+// it, or the broker after the transaction's time-out.
 func (o *owner) Close(ctx context.Context) error {
 	o.mu.Lock()
 	u, dead := o.open, o.dead
@@ -385,6 +389,10 @@ func (o *owner) Close(ctx context.Context) error {
 		o.sealLater(u.written())
 	}
 	within, enough := context.WithTimeout(ctx, closing)
+	if dead == nil && o.claiming.TryLock() { // else a Claim is under way
+		_ = o.claims.clear(within)
+		o.claiming.Unlock()
+	}
 	_ = o.lastSealed(within)
 	enough()
 	o.stop()

@@ -351,3 +351,59 @@ func TestClaimAfterATransactionThatTookTooLong(t *testing.T) {
 		t.Errorf("the next one begins at %d, want 0", at)
 	}
 }
+
+// TestClaimBrokenOff: a claim whose context ends while its transaction is open,
+// as when the next rebalance begins, does not spoil the next one of this owner,
+// and Close leaves nothing open that others would have to wait for.
+func TestClaimBrokenOff(t *testing.T) {
+	for _, test := range []struct {
+		at    int32 // which request to write it is that is not answered
+		again bool
+	}{{1, true}, {2, true}, {1, false}, {2, false}} {
+		t.Run(fmt.Sprintf("%+v", test), func(t *testing.T) {
+			k := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "out"))
+			c := open(t, url(k.ListenAddrs(), "transaction_timeout=5m"), Options{})
+			claimed(t, c, "other") // the topic for positions is there
+			o, err := c.Owner(within(t), driver.OwnerConfig{Name: "job"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer o.Close(context.Background())
+			asked, release := make(chan struct{}), make(chan struct{})
+			var n atomic.Int32
+			k.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+				k.KeepControl()
+				if n.Add(1) == test.at {
+					close(asked)
+					k.SleepControl(func() { <-release })
+				}
+				return nil, nil, false
+			})
+			ctx, cancel := context.WithCancel(within(t))
+			go func() {
+				<-asked
+				cancel()
+			}()
+			at := []driver.Position{{Shard: somewhere}}
+			if _, err := o.Claim(ctx, at); !errors.Is(err, driver.ErrUnavailable) {
+				t.Fatalf("Claim that is broken off: %v, want ErrUnavailable", err)
+			}
+			close(release)
+			if test.again {
+				if _, err := o.Claim(within(t), at); err != nil {
+					t.Fatalf("the next Claim: %v", err)
+				}
+				if err := unitOf(t, o, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := o.Close(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			open, err := c.openIn(within(t), []driver.Shard{o.(*owner).log})
+			if len(open) > 0 || err != nil {
+				t.Errorf("after Close %v is open (%v), want nothing", open, err)
+			}
+		})
+	}
+}

@@ -19,6 +19,7 @@ type transactional struct {
 	*producer
 	id      string
 	version int16 // of the cluster's transactions, see transactionVersion
+	open    bool  // of run: a transaction was begun, and may not have ended
 }
 
 // safeTransactions is the transaction.version from which each transaction has
@@ -49,7 +50,7 @@ func (c *client) transactional(id string, version int16) (*transactional, error)
 	if err != nil {
 		return nil, err
 	}
-	return &transactional{p, id, version}, nil
+	return &transactional{producer: p, id: id, version: version}, nil
 }
 
 // transactionVersion asks for the cluster's finalised feature of that name;
@@ -159,6 +160,7 @@ func (t *transactional) run(ctx context.Context, shards []driver.Shard, recs []*
 	if err := t.sealed(ctx, shards); err != nil {
 		return err
 	}
+	t.open = true
 	if err := t.begin(ctx); err != nil {
 		return err
 	}
@@ -173,12 +175,23 @@ func (t *transactional) run(ctx context.Context, shards []driver.Shard, recs []*
 		failed = t.end(ctx, kgo.TryCommit)
 	}
 	if failed != nil {
-		if err := t.abort(ctx); err != nil && !isFence(failed) {
+		if err := t.clear(ctx); err != nil && !isFence(failed) {
 			return err
 		}
 		return failed
 	}
+	t.open = false
 	return t.sealed(ctx, shards)
+}
+
+// clear aborts what a run has left open whose context had ended.
+func (t *transactional) clear(ctx context.Context) error {
+	if !t.open {
+		return nil
+	}
+	err := t.abort(ctx)
+	t.open = err != nil
+	return err
 }
 
 // isFence reports whether the broker refused the session: a later one of the
