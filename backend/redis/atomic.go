@@ -260,6 +260,12 @@ func (o *owner) Close(ctx context.Context) error {
 		return nil
 	}
 	select {
+	case o.line <- struct{}{}: // whether there is time or not
+		o.release()
+		return nil
+	default:
+	}
+	select {
 	case o.line <- struct{}{}:
 		o.release()
 		return nil

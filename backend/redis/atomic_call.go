@@ -63,15 +63,19 @@ func (o *owner) call(ctx context.Context, head, body []byte) (said ownerAnswer, 
 	return said, false, nil
 }
 
-// release gives the connection back, and ends it where the owner was closed.
+// release gives the connection back, or ends it where the owner was closed: a
+// Close from now on finds that nobody has it.
 func (o *owner) release() {
 	o.mu.Lock()
 	closed := o.closed
+	if !closed {
+		<-o.line
+	}
 	o.mu.Unlock()
 	if closed {
 		o.hangUp()
+		<-o.line
 	}
-	<-o.line
 }
 
 // reach connects where there is no connection: in a cluster to the node that
