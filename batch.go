@@ -101,8 +101,8 @@ func views(d driver.Batch, into []*Batch) []*Batch {
 // it. Nothing of it may be acknowledged yet.
 func (b *Batch) split(i int32) (head, tail *Batch) {
 	b.src.refs.Add(1)
-	head = &Batch{d: b.d, src: b.src, w: b.w, from: b.start, to: i, start: b.start, next: b.d.Seq(int(i)), settled: true}
-	tail = &Batch{d: b.d, src: b.src, w: b.w, from: i, to: b.to, start: i, next: b.next, settled: true}
+	head = &Batch{d: b.d, src: b.src, w: b.w, from: b.start, to: i, start: b.start, next: b.d.Seq(int(i))}
+	tail = &Batch{d: b.d, src: b.src, w: b.w, from: i, to: b.to, start: i, next: b.next}
 	head.size = b.size * head.Len() / b.Len()
 	tail.size = b.size - head.size
 	return head, tail
@@ -152,6 +152,15 @@ func (b *Batch) Release() {
 		b.released = true
 		b.unrefIfDone()
 	}
+}
+
+// giveUp ends what a unit has to do with a view: it is committed, or its shard
+// has gone elsewhere. Until then Release keeps it, since it may come again.
+func (b *Batch) giveUp() {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	b.released, b.settled = true, true
+	b.unrefIfDone()
 }
 
 // unrefIfDone gives the view up once it is released and settled; settling and

@@ -107,7 +107,8 @@
 // What a message returns is read-only and valid as long as you hold it. It may
 // be a window into a larger buffer, so clone a small piece that you keep for
 // long. [Batch.Release] is optional; after it, the batch's messages must not be
-// touched. Bytes in a [Record] are borrowed until its receipt; for good, if
+// touched. A unit's messages are released when it is committed, and not before:
+// until then they may come again. Bytes in a [Record] are borrowed until its receipt; for good, if
 // the receipt never came.
 //
 // # Concurrency

@@ -1,11 +1,13 @@
 package seastreamer_test
 
 import (
+	"bytes"
 	"context"
 	"testing"
 
 	"github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/backend/file"
+	"github.com/seastreamer/seastreamer/driver/drivertest"
 )
 
 // onFile opens a streamer on files, whose batches are used again once they are
@@ -66,4 +68,29 @@ func TestAMessageThatCameAgainIsThereUntilItIsReleased(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where a unit is aborted its messages come again, also those of a batch that
+// the body has released.
+func TestWhatWasReleasedInAUnitComesAgain(t *testing.T) {
+	from := onFile(t, "a", "b", "c")
+	to, _ := units(t, 1, 0, drivertest.Nth(drivertest.OpUnit, 1, drivertest.Fault{Err: &seastreamer.Error{Kind: seastreamer.ErrAborted}}))
+	until, err := from.End(t.Context(), "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tx, err := range transactor(t, to, seastreamer.TransactorConfig{From: from, Input: seastreamer.ConsumerConfig{Until: until}}).Units(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for b := range tx.Batches() {
+			for m := range b.Messages() {
+				if err := tx.Send(seastreamer.Record{Stream: "out", Value: bytes.Clone(m.Value())}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.Release()
+		}
+	}
+	equal(t, "the output", output(t, to), []string{"a", "b", "c"})
 }

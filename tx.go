@@ -57,7 +57,8 @@ func (tx *Tx) Resumed() bool { return tx.resumed }
 
 // Messages yields the unit's messages until it is full, its time is up, a shard
 // goes elsewhere or the input ends. To stop earlier call End: leaving the loop
-// without it makes the unit fail.
+// without it makes the unit fail. They are released when the unit is committed:
+// clone what is kept for longer.
 func (tx *Tx) Messages() iter.Seq[Message] {
 	return func(yield func(Message) bool) {
 		tx.reading = true
@@ -201,7 +202,7 @@ func (tx *Tx) await() error {
 		s.ahead = s.ahead[1:]
 		switch {
 		case b.w.isClosed():
-			b.Release() // the shard has gone elsewhere
+			b.giveUp() // the shard has gone elsewhere
 		case b.Len() == 0:
 			tx.pass(b)
 		default:
@@ -289,7 +290,7 @@ func (tx *Tx) finish() error {
 		return err
 	}
 	for _, b := range tx.parts {
-		b.Release()
+		b.giveUp()
 	}
 	tx.s.t.resumed = false
 	if err := tx.s.moved(tx, at); err != nil {

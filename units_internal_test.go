@@ -74,7 +74,7 @@ func TestAShardThatComesBackWhileItsUnitIsCommitted(t *testing.T) {
 		tx := newTx(t.Context(), s)
 		s.tx = tx
 		tx.reading = true
-		tx.parts = []*Batch{{w: newWindow(s.c, Position{Shard: sh}, 1), d: holesBatch{}, to: 3, next: driver.SeqOf(8)}}
+		tx.parts = []*Batch{{w: newWindow(s.c, Position{Shard: sh}, 1), d: holesBatch{}, src: new(source), to: 3, next: driver.SeqOf(8)}}
 		tx.d = midCommit{happens: func() {
 			s.leave(t.Context(), []Shard{sh}, true)
 			if _, err := s.claim(t.Context(), []Position{{Shard: sh}}); err != nil {

@@ -85,8 +85,10 @@ func (w *window) pop() {
 			break
 		}
 		w.at = b.next
-		b.settled = true
-		b.unrefIfDone()
+		if w.c.unit == nil { // else the unit settles it
+			b.settled = true
+			b.unrefIfDone()
+		}
 		n++
 	}
 	w.queue = slices.Delete(w.queue, 0, n)
