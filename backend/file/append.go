@@ -164,13 +164,16 @@ func (w *appender) begin() error {
 		}
 	}
 	w.at(stepLoaded)
-	if err := w.openTail(); err != nil {
-		if errors.Is(err, fs.ErrNotExist) && w.l.deleted() {
-			return errDeleted
-		}
-		return err
+	size, links, err := w.statTail()
+	if err == nil && links == 0 {
+		// Deleted, or another writer has healed the log, and its copy got the
+		// name of the segment that is open here (see rewrite).
+		w.closeTail()
+		size, links, err = w.statTail()
 	}
-	size, links, err := fstat(w.seg.f)
+	if errors.Is(err, fs.ErrNotExist) && w.l.deleted() {
+		return errDeleted
+	}
 	if err != nil {
 		return err
 	}
@@ -210,6 +213,15 @@ func (w *appender) openTail() error {
 	w.seg, w.reserve = seg, 0
 	w.idx, _ = createFile(w.l.root, path.Join(w.l.dir, indexName(seg.base)), os.O_WRONLY|os.O_APPEND)
 	return nil
+}
+
+// statTail is the size of the tail segment, which it opens, and how many names
+// that has.
+func (w *appender) statTail() (size int64, links uint64, err error) {
+	if err := w.openTail(); err != nil {
+		return 0, 0, err
+	}
+	return fstat(w.seg.f)
 }
 
 func (w *appender) closeTail() {

@@ -3,6 +3,8 @@
 package file
 
 import (
+	"context"
+	"errors"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -40,5 +42,106 @@ func TestSyncWhileAUnitRolls(t *testing.T) {
 	}
 	if info, err := d.Cluster(t.Context()); err != nil || len(info.Problems) > 0 {
 		t.Errorf("problems %v, %v", info.Problems, err)
+	}
+}
+
+// poison has a driver of its own fail to sync; meanwhile happens before the log
+// is marked.
+func (s *site) poison(meanwhile func()) {
+	s.t.Helper()
+	e := s.env
+	e.sync = func(f *os.File) error {
+		if strings.HasSuffix(f.Name(), ".log") {
+			meanwhile()
+			return errors.New("the disk is on fire")
+		}
+		return datasync(f)
+	}
+	o := s.o
+	o.Sync = SyncAlways
+	d, err := openDriver(s.dir, o, e)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer d.Close(context.Background())
+	if _, err := send(d, "poison"); !errors.Is(err, driver.ErrUnknown) {
+		s.t.Fatal(err)
+	}
+}
+
+// The copy that heals a log may have the name of the segment that another
+// writer has open.
+func TestHealedUnderAWriter(t *testing.T) {
+	s := newSite(t, Options{})
+	d := s.open()
+	if _, err := send(d, "a"); err != nil {
+		t.Fatal(err)
+	}
+	s.poison(func() {})
+	s.send("c")
+	if _, err := send(d, "d"); err != nil {
+		t.Error(err)
+	}
+	wantText(t, "the log", s.read(), "0=a 1=poison 2=c 3=d")
+}
+
+// A reader stands in a segment that the repair of the log removes.
+func TestHealedUnderAReader(t *testing.T) {
+	s := newSite(t, Options{SegmentSize: minSegment})
+	large := strings.Repeat("x", minSegment)
+	s.send("a", large, "c")
+	s.o.SegmentSize = 1 << 20 // so that the copy does not roll at once
+	c := consume(t, s.open(), driver.ConsumerConfig{Streams: []string{"s"}, Start: driver.From(driver.SeqOf(2))})
+	if got := c.next(); got != "s[0]:2=c" {
+		t.Fatal(got)
+	}
+	s.poison(func() {})
+	if got := c.next(); got != "s[0]:3=poison" {
+		t.Fatal(got)
+	}
+	s.send("e")
+	if got := c.next(); got != "s[0]:4=e" {
+		t.Errorf("got %.100s", got)
+	}
+}
+
+// A reader that sleeps while the log is repaired and goes on for some segments
+// finds what the copy has of the segment that it stands in.
+func TestHealedUnderASleepingReader(t *testing.T) {
+	s := newSite(t, Options{SegmentSize: minSegment, Sync: SyncInterval})
+	s.send("a") // is synced when its writer is closed
+	d := s.open()
+	if _, err := send(d, "b"); err != nil {
+		t.Fatal(err)
+	}
+	c := consume(t, s.open(), driver.ConsumerConfig{Streams: []string{"s"}, Start: driver.From(driver.SeqOf(1))})
+	if got := c.next(); got != "s[0]:1=b" {
+		t.Fatal(got)
+	}
+	s.poison(func() {})
+	s.send("d", strings.Repeat("x", minSegment), "f")
+	for _, want := range []string{"s[0]:2=poison s[0]:3=d", "s[0]:4=x", "s[0]:5=f"} {
+		if got := c.next(); !strings.HasPrefix(got, want) {
+			t.Errorf("got %.100s, want %s", got, want)
+		}
+	}
+}
+
+// A writer dies while another one's sync fails. A reader that has the segment
+// open which the repair replaces must not find what the dead one left there.
+func TestHealedUnderAReaderOfLeftovers(t *testing.T) {
+	s := newSite(t, Options{})
+	s.send("a")
+	c := consume(t, s.open(), driver.ConsumerConfig{Streams: []string{"s"}, Start: driver.Earliest})
+	if got := c.next(); got != "s[0]:0=a" {
+		t.Fatal(got)
+	}
+	s.poison(func() { s.die(stepWritten, false, "ghost") })
+	if got := c.next(); got != "s[0]:1=poison" {
+		t.Fatal(got)
+	}
+	s.send("after")
+	if got := c.next(); got != "s[0]:2=after" {
+		t.Errorf("got %s", got)
 	}
 }

@@ -73,6 +73,11 @@ func (r *reader) read(gen uint64) (*batch, error) {
 		if err != nil {
 			return nil, err
 		}
+		if r.seg.base > r.t.last.base {
+			// The log was healed with a copy that begins before this segment.
+			r.leave()
+			continue
+		}
 		if r.pos < limit {
 			if b, err := r.block(limit, gen); b != nil || err != nil {
 				return b, err
@@ -204,8 +209,8 @@ func (r *reader) follow() error {
 	}
 	bases = pastTail(bases, r.t.last)
 	i := sort.Search(len(bases), func(i int) bool { return bases[i] > from })
-	if i == len(bases) {
-		// The end has moved to a segment that was made from this one (see
+	if i == len(bases) || i > 0 && bases[i-1] != r.seg.base {
+		// The log goes on in a segment that was made from this one (see
 		// appender.rewrite): look for want there.
 		r.want = max(r.want, from)
 		here := r.seg.base

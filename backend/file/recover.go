@@ -335,6 +335,9 @@ func (w *appender) rewrite() error {
 	if err != nil {
 		return err
 	}
+	if err := w.cutLeftover(end); err != nil {
+		return err
+	}
 	size, err := w.copyFrom(p, pastTail(bases, end), end)
 	if errors.Is(err, errShort) {
 		// The old segments are cut already: the copy must be whole.
@@ -366,6 +369,25 @@ func (w *appender) rewrite() error {
 		return err
 	}
 	return w.soil()
+}
+
+// cutLeftover removes from the tail segment what a writer that died left behind
+// the end. The log goes on elsewhere, and a reader that has the tail open would
+// take that for what comes there.
+func (w *appender) cutLeftover(end slot) error {
+	seg, err := w.l.openSegment(end.base, os.O_RDWR)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // an earlier repair has got as far as that
+	}
+	if err != nil {
+		return err
+	}
+	defer seg.f.Close()
+	size, err := seg.size()
+	if err == nil && size > end.pos {
+		err = seg.f.Truncate(end.pos)
+	}
+	return err
 }
 
 // copyFrom writes the batches from p up to the end of the log to a segment of
