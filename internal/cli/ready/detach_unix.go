@@ -26,6 +26,14 @@ const (
 
 func child(f *factory.Factory) bool { return f.Getenv(childVar) != "" }
 
+// handedDown reports whether a descriptor came from who started us. Those that the
+// process opens itself, and the runtime does, do not outlive exec; one of them may
+// have the number that somebody forgot to open.
+func handedDown(fd int) bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil && flags&unix.FD_CLOEXEC == 0
+}
+
 // Background runs this command again in a session of its own, waits until it
 // is ready and prints its process id. It returns the child's failure as its
 // own.

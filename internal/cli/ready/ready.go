@@ -23,6 +23,8 @@ type Options struct {
 	RequireBroker bool
 }
 
+const fdHint = "open it in the shell: sea streamer flux p --ready-fd 3 3>ready"
+
 // AddFlags adds the flags.
 func AddFlags(fs *pflag.FlagSet, o *Options) {
 	fs.BoolVarP(&o.Detach, "detach", "d", false, "run in the background: come back when the pipe and the broker are usable, and print the process id")
@@ -43,6 +45,9 @@ func (o *Options) Check(f *factory.Factory) error {
 	if o.Detach && o.FD != 0 {
 		return exit.Usagef("leave out one of them", "--detach and --ready-fd do not go together")
 	}
+	if o.FD != 0 && !handedDown(o.FD) {
+		return exit.Usagef(fdHint, "--ready-fd %d is not open", o.FD)
+	}
 	o.RequireBroker = o.RequireBroker || o.Detach
 	return nil
 }
@@ -53,13 +58,16 @@ func (o *Options) Announce(f *factory.Factory, line string) error {
 		f.IO.Notice("%s", line)
 		return nil
 	}
-	file := os.NewFile(uintptr(o.FD), "ready-fd")
+	file := os.Stderr // a second file of descriptor 2 would close it when it is collected
+	if o.FD != 2 {
+		file = os.NewFile(uintptr(o.FD), "ready-fd")
+	}
 	_, err := file.WriteString("ready\n")
 	if o.FD != 2 {
 		err = errors.Join(err, file.Close())
 	}
 	if err != nil {
-		return exit.Usagef("open it in the shell: sea streamer flux p --ready-fd 3 3>ready", "--ready-fd %d cannot be written to: %v", o.FD, err)
+		return exit.Usagef(fdHint, "--ready-fd %d cannot be written to: %v", o.FD, err)
 	}
 	if child(f) {
 		afterReady(f)
