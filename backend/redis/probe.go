@@ -67,7 +67,8 @@ type serverInfo struct {
 // A state is what is known of the servers, and whether to believe it.
 type state struct {
 	info    atomic.Pointer[serverInfo]
-	doubt   atomic.Bool   // a connection was lost since
+	losses  atomic.Uint64 // of connections
+	seen    atomic.Uint64 // of these, when the servers were asked for info; stored after it
 	changed chan struct{} // one is pending where connections came or went
 }
 
@@ -84,17 +85,24 @@ func (c *client) server() serverInfo {
 // connection is lost until they have said so again: who comes back may be
 // another server, or the same one without its AOF.
 func (c *client) class() driver.Class {
+	if c.state.doubtful() {
+		return driver.ClassMemory
+	}
 	i := c.state.info.Load()
-	if i == nil || c.state.doubt.Load() {
+	if i == nil {
 		return driver.ClassMemory
 	}
 	return i.class
 }
 
+// doubtful reports whether a connection was lost since the servers were asked.
+// What is loaded after it is at least as new as what it is about.
+func (s *state) doubtful() bool { return s.seen.Load() != s.losses.Load() }
+
 // suspect says that a connection was made, or lost.
 func (c *client) suspect(lost bool) {
 	if lost {
-		c.state.doubt.Store(true)
+		c.state.losses.Add(1)
 	}
 	select {
 	case c.state.changed <- struct{}{}:
@@ -148,22 +156,21 @@ func (c *client) watch(rc rueidis.Client) {
 			case <-time.After(probeRest):
 			}
 		}
-		// The doubt is taken back before asking: what is lost after this
-		// raises it again, though the answer then comes from before. If it is
-		// lost between the question and the answer, the doubt stays as well.
+		// If one is lost between the question and the answer, the doubt stays:
+		// the answer may come from before.
 		wait, last = probeEvery, time.Now()
-		doubt := c.state.doubt.Swap(false)
+		losses := c.state.losses.Load()
 		ctx, cancel := context.WithTimeout(c.life, c.o.RequestTimeout)
 		i, err := c.probe(ctx, rc)
 		cancel()
 		if err != nil {
-			if doubt {
-				c.state.doubt.Store(true)
+			if c.state.doubtful() {
 				wait = time.Second
 			}
 			continue
 		}
 		c.state.info.Store(&i)
+		c.state.seen.Store(losses)
 	}
 }
 

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,7 +91,7 @@ func TestClassChanges(t *testing.T) {
 		s.Call(t, 1, "CLIENT", "KILL", "TYPE", "normal")
 		eventually(t, fmt.Sprintf("with appendonly %s the class is %v", step.set, step.want), func() bool {
 			_ = c.Ping(t.Context())
-			return c.class() == step.want && !c.state.doubt.Load()
+			return c.class() == step.want && !c.state.doubtful()
 		})
 	}
 	s.Kill(1)
@@ -98,6 +100,45 @@ func TestClassChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it is process again after a restart", func() bool { return c.class() == driver.ClassProcess })
+}
+
+// TestClassWhileAsking: from when a connection is lost until the servers have
+// answered nothing is promised, also while they are being asked.
+func TestClassWhileAsking(t *testing.T) {
+	t.Parallel()
+	s := redistest.ForTest(t, redistest.Options{AppendOnly: true})
+	asked, answer := make(chan struct{}), make(chan struct{})
+	var hold atomic.Bool
+	ln := between(t, s.Addr(1), func(to, from net.Conn, answers bool) {
+		b := make([]byte, 4096)
+		for {
+			n, err := from.Read(b)
+			if err != nil {
+				return
+			}
+			if !answers && bytes.Contains(b[:n], []byte("INFO")) && hold.CompareAndSwap(true, false) {
+				asked <- struct{}{}
+				<-answer
+			}
+			if _, err := to.Write(b[:n]); err != nil {
+				return
+			}
+		}
+	})
+	c := open(t, "redis://"+ln.Addr().String(), Options{})
+	if err := c.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // the first question may be from before the loss
+		hold.Store(true)
+		c.suspect(true)
+		<-asked
+		if got := c.class(); got != driver.ClassMemory {
+			t.Errorf("while the server is asked the class is %v", got)
+		}
+		answer <- struct{}{}
+		eventually(t, "it is process again", func() bool { return c.class() == driver.ClassProcess })
+	}
 }
 
 // TestClassOfCluster: what is promised holds on all masters.
