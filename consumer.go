@@ -370,7 +370,7 @@ func (c *Consumer) Close(ctx context.Context) error {
 	if closed {
 		return nil
 	}
-	c.owner.disown(c)
+	defer c.owner.disown(c)
 	c.cut.Store(true)
 	var err error
 	if c.committer() {

@@ -164,7 +164,7 @@ func (p *Producer) Close(ctx context.Context) error {
 	if closed {
 		return nil
 	}
-	p.owner.disown(p)
+	defer p.owner.disown(p)
 	err := wrap("close producer", Shard{}, p.d.Close(ctx))
 	return errors.Join(err, p.take())
 }

@@ -18,7 +18,8 @@ type Streamer struct {
 
 	mu     sync.Mutex
 	closed bool
-	parts  []closer // consumers, producers and transactors, to be closed with it
+	parts  []closer      // consumers, producers and transactors, to be closed with it
+	left   chan struct{} // capacity 1: one of parts has gone
 }
 
 type closer interface{ Close(context.Context) error }
@@ -32,7 +33,7 @@ type Options struct {
 // New makes a Streamer of an open driver, which it owns from then on. Every
 // backend's Open ends in it.
 func New(d driver.Driver, o Options) *Streamer {
-	return &Streamer{d: d, mon: newMonitor(o)}
+	return &Streamer{d: d, mon: newMonitor(o), left: make(chan struct{}, 1)}
 }
 
 // As is the client underneath, such as a *kgo.Client, where the backend has
@@ -123,16 +124,36 @@ func (s *Streamer) own(c closer) error {
 	return nil
 }
 
+// disown is called when c has been closed.
 func (s *Streamer) disown(c closer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := slices.Index(s.parts, c); i >= 0 {
 		s.parts = slices.Delete(s.parts, i, i+1)
+		signal(s.left)
+	}
+}
+
+// awaitParts waits within ctx for those that somebody else is closing.
+func (s *Streamer) awaitParts(ctx context.Context) {
+	for {
+		s.mu.Lock()
+		n := len(s.parts)
+		s.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		select {
+		case <-s.left:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
 // Close closes the consumers, producers and transactors that are still open, each as its
-// own Close does, and then the backend. It is idempotent.
+// own Close does, and then the backend. Those that are being closed already it waits
+// for, within ctx. It is idempotent.
 func (s *Streamer) Close(ctx context.Context) error {
 	s.mu.Lock()
 	parts, closed := slices.Clone(s.parts), s.closed
@@ -145,5 +166,6 @@ func (s *Streamer) Close(ctx context.Context) error {
 	for _, p := range parts {
 		errs = append(errs, p.Close(ctx))
 	}
+	s.awaitParts(ctx)
 	return errors.Join(append(errs, s.d.Close(ctx))...)
 }

@@ -306,13 +306,15 @@ func (t *Transactor) isClosed() bool {
 // it. It is idempotent.
 func (t *Transactor) Close(ctx context.Context) error {
 	t.mu.Lock()
-	looping, left := t.looping, t.left
+	looping, left, closed := t.looping, t.left, t.closed
 	t.closed = true
 	if looping {
 		t.end()
 	}
 	t.mu.Unlock()
-	t.to.disown(t)
+	if !closed {
+		defer t.to.disown(t)
+	}
 	if looping {
 		select {
 		case <-left:
