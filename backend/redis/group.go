@@ -488,6 +488,9 @@ func (m *member) leave(ctx context.Context) {
 	if err := m.settle(ctx, all); err != nil {
 		return
 	}
+	if err := m.handBackLost(ctx, posts); err != nil {
+		return
+	}
 	if !m.named {
 		_ = m.dropConsumers(ctx, posts, m.name)
 	}

@@ -1,9 +1,11 @@
 package redis
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -396,6 +398,61 @@ func TestUnwantedGoesBack(t *testing.T) {
 	if d := time.Since(began); d > timeout {
 		t.Errorf("it came after %v", d)
 	}
+}
+
+// TestClosedBeforeTheAnswer: Close gives a read up that a slow server answers
+// later. What the answer has goes to others at once.
+func TestClosedBeforeTheAnswer(t *testing.T) {
+	s := redistest.ForTest(t, redistest.Options{})
+	c := open(t, with(s.URL(), "ack_timeout=10m"), Options{})
+	addNumbers(t, s, "s", "1")
+	w := newMate(t, c, "g", "s")
+	m := w.wants("1 1")
+	w.verdict(driver.VerdictAck, 0, m...)
+	fetched := make(chan error, 1)
+	go func() {
+		_, err := w.Fetch(t.Context(), nil)
+		fetched <- err
+	}()
+	until(t, "a read that waits", func() bool { return blockedClients(t, s) == 1 })
+	writer, err := net.Dial("tcp", s.Addr(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	// Once to be sure that the server knows the connection, so that it looks at
+	// what comes over it in the order in which it came.
+	ping := bufio.NewReader(writer)
+	if _, err := writer.Write(appendCommand(nil, "PING")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ping.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Pause(1); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Continue(1)
+	if _, err := writer.Write(appendCommand(nil, "XADD", "s", "2-0", "msg", "2")); err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- w.Close(t.Context()) }()
+	until(t, "the read is given up", func() bool {
+		w.lanes[0].w.mu.Lock()
+		defer w.lanes[0].w.mu.Unlock()
+		return w.lanes[0].w.conn == nil
+	})
+	if err := s.Continue(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if err := <-fetched; !errors.Is(err, driver.ErrClosed) {
+		t.Errorf("Fetch: got %v, want ErrClosed", err)
+	}
+	newMate(t, c, "g", "s").wants("2 2")
 }
 
 // endsInWait is a context that ends while Fetch begins to wait.

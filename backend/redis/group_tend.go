@@ -113,6 +113,56 @@ func (m *member) unwanted(ctx context.Context) {
 	_ = m.settle(ctx, all)
 }
 
+// handBackLost hands back what is pending for a member that has stopped reading
+// and has never got it: Close gives up what a server does not answer soon, and
+// answers may have been lost before. As nobody knows what a member of the same
+// name had seen, this counts as an attempt.
+func (m *member) handBackLost(ctx context.Context, posts []*post) error {
+	m.mu.Lock()
+	begun := m.begun
+	m.mu.Unlock()
+	if !begun {
+		return nil
+	}
+	rc, err := m.c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	timeout := m.c.o.AckTimeout
+	for _, p := range posts {
+		if !p.orphans && p.again.IsZero() {
+			continue
+		}
+		for from := "-"; from != ""; {
+			answers, err := m.c.ask(ctx, rc, rc.B().Xpending().Key(p.key).Group(m.conf.Group).Start(from).End("+").Count(idsAtOnce).Consumer(m.name).Build())
+			if err != nil {
+				return err
+			}
+			own, err := pendingOf(answers[0].ToMessage())
+			if err != nil {
+				break // there is no such group any more, perhaps: the next one may be there
+			}
+			o := &order{post: p, verdict: driver.VerdictNack, idle: millis(timeout)}
+			m.mu.Lock()
+			for _, e := range own {
+				if _, delayed := p.delayed[e.id]; !delayed && e.idle < timeout {
+					o.ids = append(o.ids, idText(e.id))
+				}
+			}
+			m.mu.Unlock()
+			if len(o.ids) > 0 {
+				if err := m.carryOut(ctx, []*order{o}); err != nil {
+					return err
+				}
+			}
+			if from = ""; len(own) == idsAtOnce {
+				from = idText(own[idsAtOnce-1].id.Succ())
+			}
+		}
+	}
+	return nil
+}
+
 // renewNacks sets the idle time of entries anew whose delay is longer than the
 // time-out: Redis can say of an entry that it was touched long ago, and not
 // that it will be. A delay lasts no longer than the time-out when its member is
