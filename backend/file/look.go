@@ -83,6 +83,7 @@ func (c *consumer) replaceDeleted(name string, m meta) error {
 		cur.r = fresh.r
 		cur.r.recreated(was, first)
 		cur.hot.Store(true)
+		signal(c.wake) // members look while Fetch sleeps
 	}
 	return nil
 }

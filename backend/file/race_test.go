@@ -145,3 +145,27 @@ func TestHealedUnderAReaderOfLeftovers(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// A stream that is made anew while a member sleeps in Fetch wakes it.
+func TestRecreatedUnderAMember(t *testing.T) {
+	s := newSite(t, Options{})
+	s.send("a")
+	c := consume(t, s.open(), driver.ConsumerConfig{Streams: []string{"s"}, Group: "g", Start: driver.Earliest})
+	if got := c.next(); got != "s[0]:0=a" {
+		t.Fatal(got)
+	}
+	got := make(chan string)
+	go func() { got <- c.next() }()
+	cur := c.Consumer.(*consumer).at[0]
+	await(t, "it sleeps", func() bool { return !cur.hot.Load() })
+	if err := s.open().DeleteStream(t.Context(), "s"); err != nil {
+		t.Fatal(err)
+	}
+	s.send("b")
+	if got := <-got; !strings.Contains(got, "recreated") {
+		t.Errorf("got %q, want a gap", got)
+	}
+	if got := c.next(); got != "s[0]:0=b" {
+		t.Errorf("got %q", got)
+	}
+}
