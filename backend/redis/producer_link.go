@@ -262,6 +262,11 @@ func (l *link) connect() {
 	}
 	p.mu.Unlock()
 	p.deliver(&out)
+	// Only now may the shards go on, perhaps with another link: what comes later
+	// must not be settled first.
+	p.mu.Lock()
+	l.quiet()
+	p.mu.Unlock()
 }
 
 // unreachable fails what has waited for too long, or cannot succeed. In a
@@ -304,7 +309,6 @@ func (l *link) unreachable(err error, out *outcomes) {
 		}
 		l.settled = c.n
 	}
-	l.quiet()
 }
 
 // evacuate takes back what was not sent and makes its shards hold it. Under
