@@ -8,8 +8,18 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/seastreamer/seastreamer/internal/cli/exit"
+)
+
+const (
+	// together is how long signals that come are still the first: timeout(1), and a
+	// terminal that goes away with its shell, tell the process and then its group.
+	together = 250 * time.Millisecond
+	// sayTime is how long a line about a signal may take: standard error may be a
+	// terminal that is held, or a pipe that nobody empties.
+	sayTime = time.Second
 )
 
 // Signals are what a long-running command does about signals: the first INT,
@@ -24,6 +34,7 @@ type Signals struct {
 
 	mu     sync.Mutex
 	first  syscall.Signal
+	at     time.Time // when it came
 	status func() string
 }
 
@@ -84,24 +95,44 @@ func (s *Signals) handle(sig os.Signal) {
 	for _, st := range statusSignals {
 		if sig == st {
 			s.mu.Unlock()
-			if status != "" {
-				s.f.IO.Error(status)
-			}
+			s.say(status)
 			return
 		}
 	}
 	n, _ := sig.(syscall.Signal)
 	again := s.first != 0
-	s.first = n
-	s.mu.Unlock()
 	if !again {
+		s.first, s.at = n, time.Now()
+	}
+	still := again && time.Since(s.at) < together
+	s.mu.Unlock()
+	switch {
+	case !again:
 		s.stop(fmt.Errorf("%w: %v", errStopped, sig))
+		return
+	case still:
 		return
 	}
 	if status != "" {
-		s.f.IO.Error("given up: " + status)
+		s.say("given up: " + status)
 	}
 	s.exit(exit.Signal + int(n))
+}
+
+// say writes a line to standard error, if that takes it.
+func (s *Signals) say(line string) {
+	if line == "" {
+		return
+	}
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		s.f.IO.Error(line)
+	}()
+	select {
+	case <-said:
+	case <-time.After(sayTime):
+	}
 }
 
 // Code is the exit code of a process that ends before its work is finished:
