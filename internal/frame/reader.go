@@ -12,6 +12,10 @@ import (
 // alone, where one writer's session (or one file) ends and another may follow.
 var ErrSessionEnd = errors.New("end of session")
 
+// ErrStopped is what a source returns from Read that was told to stop before its
+// end.
+var ErrStopped = errors.New("stopped before the end")
+
 // Oversize says what happens to a message longer than MaxMessage.
 type Oversize uint8
 
@@ -112,8 +116,9 @@ type Reader struct {
 }
 
 // NewReader makes a reader. The source's Read may return ErrSessionEnd any
-// number of times and io.EOF at the end; what it returns else ends the reader,
-// after what was read before it.
+// number of times and io.EOF at the end; what it returns else, such as
+// ErrStopped, ends the reader after the messages that were read before it. What
+// was read of one more is none then, and is left out and counted as partial.
 func NewReader(src io.Reader, pool *Pool, o Options) *Reader {
 	if o.MaxMessage <= 0 {
 		o.MaxMessage = DefaultMaxMessage
@@ -315,7 +320,9 @@ func (r *Reader) end() ([]byte, bool, error) {
 		m := r.b.buf[r.from:r.b.n:r.b.n]
 		offset := r.base + int64(r.from)
 		r.from, r.scanned = r.b.n, r.b.n
-		if m, ok, err := r.last(m, offset); ok || err != nil {
+		if ended != io.EOF && ended != ErrSessionEnd {
+			r.stats.Partial++
+		} else if m, ok, err := r.last(m, offset); ok || err != nil {
 			return m, ok, err // r.ended stays for the next call
 		}
 	}

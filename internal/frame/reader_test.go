@@ -181,15 +181,23 @@ func TestBOMNotice(t *testing.T) {
 	}
 }
 
+// A source that ends in the middle of a message has not ended it, whatever is done
+// about a last message that has no end.
 func TestSourceError(t *testing.T) {
 	broken := errors.New("broken")
-	r := NewReader(io.MultiReader(strings.NewReader("a\nb"), brokenSource{broken}), NewPool(nil), Options{Partial: DropPartial})
-	m, err := r.Next()
-	if string(m) != "a" || err != nil {
-		t.Fatal(m, err)
-	}
-	if _, err = r.Next(); err != broken {
-		t.Errorf("error %v", err)
+	for _, k := range []Kind{Lines, Whole} {
+		for _, p := range []Partial{SendPartial, DropPartial, HoldPartial, FailPartial} {
+			r := NewReader(io.MultiReader(strings.NewReader("a\nb"), brokenSource{broken}), NewPool(nil), Options{Kind: k, Partial: p})
+			if k == Lines {
+				m, err := r.Next()
+				if string(m) != "a" || err != nil {
+					t.Fatal(m, err)
+				}
+			}
+			if m, err := r.Next(); err != broken || r.Stats().Partial != 1 {
+				t.Errorf("%v, %d: %q, error %v, %+v", k, p, m, err, r.Stats())
+			}
+		}
 	}
 }
 

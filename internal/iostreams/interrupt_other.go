@@ -3,12 +3,11 @@
 package iostreams
 
 import (
-	"io"
 	"os"
 	"sync/atomic"
 )
 
-// An Interruptible is a file whose Read ends with io.EOF after Interrupt. Here a
+// An Interruptible is a file whose Read ends with ErrInterrupted after Interrupt. Here a
 // Read that waits goes on until something comes.
 type Interruptible struct {
 	f    *os.File
@@ -21,7 +20,7 @@ func NewInterruptible(f *os.File) *Interruptible { return &Interruptible{f: f} }
 // Read waits for data or the end.
 func (r *Interruptible) Read(p []byte) (int, error) {
 	if r.stop.Load() {
-		return 0, io.EOF
+		return 0, ErrInterrupted
 	}
 	return r.f.Read(p)
 }

@@ -3,14 +3,13 @@
 package iostreams
 
 import (
-	"io"
 	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// An Interruptible is a file whose Read ends with io.EOF after Interrupt, also
+// An Interruptible is a file whose Read ends with ErrInterrupted after Interrupt, also
 // one that waits. It reads what is there and loses nothing: what the file
 // still has stays in it.
 type Interruptible struct {
@@ -43,7 +42,7 @@ func (r *Interruptible) Read(p []byte) (int, error) {
 				continue
 			}
 			if err == nil && fds[1].Revents != 0 {
-				return 0, io.EOF
+				return 0, ErrInterrupted
 			}
 			break // data, the end, or something that read explains
 		}

@@ -7,6 +7,7 @@
 package iostreams
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +15,9 @@ import (
 
 	"golang.org/x/term"
 )
+
+// ErrInterrupted is what reading an [Interruptible] returns after Interrupt.
+var ErrInterrupted = errors.New("interrupted")
 
 // Streams are the three streams of a command.
 type Streams struct {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"sync"
@@ -162,11 +161,11 @@ func TestInterruptible(t *testing.T) {
 		done <- err
 	}()
 	in.Interrupt()
-	if err := <-done; err != io.EOF {
+	if err := <-done; err != ErrInterrupted {
 		t.Error(err)
 	}
 	fmt.Fprint(w, "d")
-	if n, err := in.Read(b); n != 0 || err != io.EOF {
+	if n, err := in.Read(b); n != 0 || err != ErrInterrupted {
 		t.Errorf("after the interrupt it reads %d, %v", n, err)
 	}
 	in.Close()

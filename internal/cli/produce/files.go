@@ -14,7 +14,7 @@ import (
 )
 
 // files reads files one after the other; "-" is standard input. Each is a
-// session of its own. After Stop it ends where it is.
+// session of its own. After Stop it ends where it is, with frame.ErrStopped.
 type files struct {
 	stdin io.Reader
 	names []string
@@ -55,9 +55,13 @@ func openFiles(stdin io.Reader, names []string) (*files, error) {
 // Read reads on; between two files it returns frame.ErrSessionEnd.
 func (f *files) Read(p []byte) (int, error) {
 	f.mu.Lock()
-	if f.stopped || f.at == len(f.open) {
+	if f.at == len(f.open) {
 		f.mu.Unlock()
 		return 0, io.EOF
+	}
+	if f.stopped {
+		f.mu.Unlock()
+		return 0, frame.ErrStopped
 	}
 	if f.cur == nil {
 		f.begin(f.open[f.at])
@@ -70,14 +74,14 @@ func (f *files) Read(p []byte) (int, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if errors.Is(err, iostreams.ErrInterrupted) {
+		return n, frame.ErrStopped
+	}
 	if !errors.Is(err, io.EOF) {
 		if errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EBADF) {
 			err = exit.Usagef("name a file, or feed it through a pipe", "standard input is closed")
 		}
 		return n, err
-	}
-	if f.stopped {
-		return n, io.EOF
 	}
 	f.end()
 	f.at++

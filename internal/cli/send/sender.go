@@ -110,7 +110,7 @@ func (s *Sender) Pending() int64 {
 	return s.sent.Load() - s.acked.Load() - s.failed.Load() - s.unknown.Load()
 }
 
-// Run reads src to its end and sends what it reads. It waits only for room,
+// Run reads src to its end, or until it is stopped, and sends what it reads. It waits only for room,
 // within ctx. It returns early, with an error, when a record cannot be cut or
 // decoded, or is refused, and the policy is to fail; records sent before are
 // still under way. Acknowledgements are waited for by Finish.
@@ -139,7 +139,7 @@ func (s *Sender) Run(ctx context.Context, src io.Reader) error {
 		case err == nil:
 		case errors.Is(err, frame.ErrSessionEnd):
 			continue
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF), errors.Is(err, frame.ErrStopped):
 			return nil
 		default:
 			return badData(err)
