@@ -3,6 +3,7 @@ package tap
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -301,7 +302,7 @@ func (s *source) ackTaken(n int) {
 func (s *source) Seek(ctx context.Context, how pipe.Session) error {
 	s.mu.Lock()
 	s.waiting = nil
-	pinned := s.pinned
+	pinned := maps.Clone(s.pinned) // shards may come meanwhile
 	s.mu.Unlock()
 	s.aside, s.begun, s.given = map[ss.Shard][]*ss.Batch{}, map[*ss.Batch]int{}, map[ss.Shard]ss.Seq{}
 	if how == pipe.Live {
