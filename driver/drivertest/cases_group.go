@@ -3,7 +3,6 @@ package drivertest
 import (
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/seastreamer/seastreamer/driver"
 )
@@ -231,40 +230,13 @@ var groupCases = []Case{
 		Run: func(t *T) {
 			s, g := t.Stream(3), t.Name()
 			const n = 300
-			var mu sync.Mutex
-			seen := make(map[string]int)
-			member := func(d driver.Driver) *Reader {
-				var r *Reader
-				r = t.Reader(nil, func(shards []driver.Shard, lost bool) {
-					// What was read is done: it is counted here, before the
-					// position is kept.
-					r.mu.Lock()
-					msgs := r.msgs
-					r.msgs = nil
-					next := make(map[driver.Shard]driver.Seq)
-					for sh, q := range r.next {
-						next[sh] = q
-					}
-					r.mu.Unlock()
-					mu.Lock()
-					for _, m := range msgs {
-						seen[string(m.Value)]++
-					}
-					mu.Unlock()
-					if lost {
-						return
-					}
-					for _, sh := range shards {
-						if err := r.TryCommit(sh.Stream, sh.Index, next[sh]); err != nil {
-							t.Errorf("commit while Revoked runs: %v", err)
-						}
-					}
-				})
-				return r.Open(d, Group(g, s))
-			}
+			seen := new(tally)
+			member := func(d driver.Driver) *Reader { return t.counting(d, Group(g, s), seen) }
+			var values []string
 			recs := make([]driver.Record, n)
 			for i := range recs {
 				recs[i] = driver.Record{Stream: s, Shard: driver.On(int32(i % 3)), Value: fmt.Appendf(nil, "%d", i)}
+				values = append(values, fmt.Sprint(i))
 			}
 			a := member(t.Driver())
 			a.Shards(3)
@@ -279,11 +251,7 @@ var groupCases = []Case{
 				b.Next(s, sh, t.Bound(s, sh).Next)
 			}
 			b.Stop()
-			for i := range n {
-				if seen[fmt.Sprint(i)] != 1 {
-					t.Errorf("message %d was read %d times by members that all left in order", i, seen[fmt.Sprint(i)])
-				}
-			}
+			seen.each(t, values)
 		},
 	},
 	{

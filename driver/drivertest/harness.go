@@ -83,7 +83,7 @@ type Need func(f driver.Features, h Harness) string
 // Cases are all cases of the suite, by topic.
 func Cases() []Case {
 	return slices.Concat(sendCases, consumeCases, seekCases, groupCases, settleCases, bytesCases, gapCases,
-		ackCases, loopCases, faultCases, featureCases, endCases, modelCases, atomicCases, adminCases, adminGroupCases)
+		ackCases, loopCases, faultCases, featureCases, endCases, modelCases, atomicCases, adminCases, adminGroupCases, wokenCases)
 }
 
 // Run runs every case that applies to the backend.
