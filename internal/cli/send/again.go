@@ -79,16 +79,16 @@ func (s *Sender) landed(f *flight, r ss.Receipt, err error) {
 
 // repeat sends f again. It does not wait.
 func (s *Sender) repeat(f *flight) {
-	if s.again.n.Add(1) == 1 {
-		s.io.Warn("%v: such records are sent again, and may be there twice", f.err)
-	}
-	r := &s.again
+	r, why := &s.again, f.err
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.list = append(r.list, f); !r.busy.Load() {
 		r.busy.Store(true)
 		r.idle = make(chan struct{})
 		go s.sendAgain()
+	}
+	r.mu.Unlock()
+	if r.n.Add(1) == 1 { // now that it is waited for, see settle
+		s.io.Warn("%v: such records are sent again, and may be there twice", why)
 	}
 }
 
@@ -154,13 +154,14 @@ func (r *repeats) quiet(ctx context.Context) error {
 // new is sent meanwhile.
 func (s *Sender) settle(ctx context.Context) error {
 	for {
-		// What is to be sent again is under way when quiet returns, and so
-		// covered by the flush, which makes outcomes known. Was one of them
-		// not, then it was counted before the flush returned.
+		// What is to be sent again, and is counted by now, is under way when
+		// quiet returns, and so covered by the flush, which makes outcomes
+		// known. Was one of them not, then it is counted before the flush
+		// returns.
+		n := s.again.n.Load()
 		if err := s.again.quiet(ctx); err != nil {
 			return err
 		}
-		n := s.again.n.Load()
 		if err := s.p.Flush(ctx); err != nil {
 			return err
 		}
