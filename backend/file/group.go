@@ -359,6 +359,9 @@ func (g *member) balance(ctx context.Context) error {
 				}
 				_ = s.leases.unlock(int64(at))
 			}
+			if errors.Is(err, driver.ErrNotFound) {
+				continue // the stream was deleted, and may come again
+			}
 			if err != nil {
 				failed = wrap("take over", driver.Shard{Stream: s.name, Index: at}, err)
 			}

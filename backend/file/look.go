@@ -2,6 +2,7 @@ package file
 
 import (
 	"context"
+	"errors"
 
 	"github.com/seastreamer/seastreamer/driver"
 )
@@ -69,8 +70,15 @@ func (c *consumer) replaceDeleted(name string, m meta) error {
 			continue
 		}
 		fresh, err := c.cursor(cur.shard, m)
+		if errors.Is(err, driver.ErrNotFound) && int(cur.shard.Index) < m.Shards {
+			continue // it was deleted since m was read: the next look says what there is
+		}
 		if err != nil {
 			return err
+		}
+		if fresh.r.l.id == cur.r.l.id {
+			fresh.r.close() // likewise, and its files are not removed yet
+			continue
 		}
 		first, err := fresh.r.resolve(driver.Earliest)
 		if err != nil {

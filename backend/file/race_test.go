@@ -5,10 +5,12 @@ package file
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/seastreamer/seastreamer/driver"
 )
@@ -167,5 +169,76 @@ func TestRecreatedUnderAMember(t *testing.T) {
 	}
 	if got := c.next(); got != "s[0]:0=b" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// A member that is to take a shard over while its stream is gone waits for the
+// stream, as it does with the shards that it has.
+func TestRebalanceWithoutTheStream(t *testing.T) {
+	s := newSite(t, Options{Shards: 2})
+	s.send("a")
+	gone := consume(t, s.open(), driver.ConsumerConfig{Streams: []string{"s"}, Group: "g"})
+	<-gone.assigned
+	<-gone.assigned
+	c := consume(t, s.open(), driver.ConsumerConfig{Streams: []string{"s"}, Group: "g"})
+	<-c.assigned
+	if err := s.open().DeleteStream(t.Context(), "s"); err != nil {
+		t.Fatal(err)
+	}
+	if err := gone.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	con := c.Consumer.(*consumer)
+	for range 3 { // with the third it has ended a look that came after all this
+		await(t, "it looks around", func() bool {
+			con.mu.Lock()
+			defer con.mu.Unlock()
+			if con.err != nil {
+				t.Fatal(con.err)
+			}
+			select {
+			case con.g.wake <- struct{}{}:
+				return true
+			default:
+				return false
+			}
+		})
+	}
+	s.send("b")
+	select {
+	case <-c.assigned:
+	case <-time.After(limit):
+		t.Error("the new stream's other shard was not assigned")
+	}
+}
+
+// A look that has found the stream, and comes to its logs when it is being
+// deleted, or is gone, leaves the rest to the next one.
+func TestLookWhileItIsDeleted(t *testing.T) {
+	for _, when := range []step{stepDeleteMarked, stepDeleteRenamed} {
+		t.Run(fmt.Sprint(when), func(t *testing.T) {
+			s := newSite(t, Options{})
+			s.send("a", "b")
+			c := consume(t, s.open(), driver.ConsumerConfig{Streams: []string{"s"}, Start: driver.Earliest})
+			c.next()
+			con := c.Consumer.(*consumer)
+			_, m, err := con.d.meta("s")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.env.at = func(is step) {
+				if is == when {
+					if err := con.replaceDeleted("s", m); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			if err := s.open().DeleteStream(t.Context(), "s"); err != nil {
+				t.Fatal(err)
+			}
+			if got := c.next(); !strings.Contains(got, "not found: there is no such stream") {
+				t.Errorf("got %q", got)
+			}
+		})
 	}
 }
