@@ -102,6 +102,7 @@ func (m *reader) override(ctx context.Context, gen uint64, from []driver.Positio
 			cur.gen, cur.place = gen, st.place
 			if st.gap != nil {
 				m.queue = append(m.queue, item{cur: cur, place: st.place, finding: st.gap, from: p.Next, moved: st.place})
+				m.notify()
 			}
 		}
 		m.mu.Unlock()

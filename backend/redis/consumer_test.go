@@ -210,6 +210,20 @@ func TestMissingStream(t *testing.T) {
 }
 
 // TestNewShards reads shards that come while it runs, from their start.
+// TestNewShardBehindItsProgress: a shard that is found while Fetch waits has
+// less than somebody has read of it before, and nothing else comes.
+func TestNewShardBehindItsProgress(t *testing.T) {
+	s, c := single(t)
+	s.Call(t, 1, "XADD", "k:0", "1-0", "msg", "x")
+	r := consume(t, c, driver.ConsumerConfig{Streams: []string{"k"}})
+	r.quiet(10 * time.Millisecond)
+	r.mu.Lock()
+	r.from = func(driver.Position) (driver.Seq, bool) { return driver.Seq{Hi: 5}, true }
+	r.mu.Unlock()
+	s.Call(t, 1, "XADD", "k:1", "2-0", "msg", "x")
+	r.wants("gap 5-0 2-1 truncated")
+}
+
 func TestNewShards(t *testing.T) {
 	for name, o := range map[string]Options{"exists": {}, "scan": {Discover: "scan"}} {
 		t.Run(name, func(t *testing.T) {
