@@ -289,6 +289,11 @@ func (t *Transactor) enter(ctx context.Context) (context.Context, func(), error)
 	return ctx, func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
+		for t.closed && t.s != nil { // Close may not have waited for us
+			t.mu.Unlock()
+			t.drop()
+			t.mu.Lock()
+		}
 		t.looping = false
 		t.end()
 		close(t.left)

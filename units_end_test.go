@@ -1,12 +1,14 @@
 package seastreamer_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seastreamer/seastreamer"
+	"github.com/seastreamer/seastreamer/backend/memory"
 	"github.com/seastreamer/seastreamer/driver/drivertest"
 )
 
@@ -125,6 +127,30 @@ func TestFlushingANamedProducerThatFails(t *testing.T) {
 		close(tell)
 		if err := <-flushed; !errors.Is(err, seastreamer.ErrTooLarge) {
 			t.Errorf("Flush: %v, want the failure of the second record", err)
+		}
+	})
+}
+
+// Close does not wait for a loop body for ever. What it leaves behind then ends
+// with the loop, also where that is left early.
+func TestClosingUnitsWithoutTimeForTheBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to, store := units(t, 1, 1, nil)
+		var revoked int
+		from := seastreamer.New(store.Driver(memory.Options{}), seastreamer.Options{Observer: seastreamer.Observer{Revoked: func(s []seastreamer.Shard, _ bool) { revoked += len(s) }}})
+		tr := transactor(t, to, seastreamer.TransactorConfig{From: from})
+		for range tr.Units(t.Context()) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := tr.Close(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("Close: %v, want the context's cause", err)
+			}
+			break
+		}
+		synctest.Wait()
+		equal(t, "shards that were given up when the loop had ended", revoked, 1)
+		if err := from.Close(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }
