@@ -92,6 +92,7 @@ func (p *producer) lookFailed(err error) {
 	}
 	final := kind == driver.ErrDenied || kind == driver.ErrInvalid || errors.Is(kind, errors.ErrUnsupported)
 	var out outcomes
+	var known []*stream
 	p.mu.Lock()
 	since := time.Now().Add(-p.o.DeliveryTimeout)
 	for _, st := range p.streams {
@@ -105,8 +106,12 @@ func (p *producer) lookFailed(err error) {
 			n++
 		}
 		st.waiting = st.waiting[n:]
-		if st.pending && len(st.waiting) == 0 && n > 0 {
-			delete(p.streams, st.name) // the next record asks again
+		switch { // the next record asks again
+		case !st.pending || len(st.waiting) > 0 || n == 0:
+		case len(st.shards) > 0: // they may hold records, or have some in flight
+			known = append(known, st)
+		default:
+			delete(p.streams, st.name)
 			if p.last == st {
 				p.last = nil
 			}
@@ -114,6 +119,11 @@ func (p *producer) lookFailed(err error) {
 	}
 	p.mu.Unlock()
 	p.deliver(&out)
+	p.mu.Lock()
+	for _, st := range known { // what comes now is settled behind what has failed
+		st.pending = len(st.waiting) > 0
+	}
+	p.mu.Unlock()
 }
 
 // discover asks for the shards of streams and sends what waits for them.
