@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -241,4 +243,27 @@ func TestLookWhileItIsDeleted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A unit whose commit finds that somebody died while deleting a stream that it
+// writes to finishes that, though the deletion takes the lock of its own record.
+func TestCommitFinishesADeletion(t *testing.T) {
+	s := newSite(t, Options{})
+	d := s.open()
+	o := newOwner(t, d, false)
+	claim(t, o, at(0, 0))
+	if err := commit(t.Context(), o, []driver.Record{out(0, "a")}); err != nil {
+		t.Fatal(err)
+	}
+	s.dieInDelete(stepDeleteMarked)
+	d.env.patience = 100 * time.Millisecond // what it waits for, only itself could give back
+	d.writers["s"].life.looked.Store(0)
+	wantErr(t, "into a stream that is deleted", commit(t.Context(), o, []driver.Record{out(0, "b")}, move(0, 0, 1)), driver.ErrAborted)
+	if _, err := os.Stat(filepath.Join(s.dir, "s")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the stream's folder: %v, want that it is gone", err)
+	}
+	if err := commit(t.Context(), o, []driver.Record{out(0, "b")}, move(0, 0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, "the new stream", s.shards(), "b")
 }

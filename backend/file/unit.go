@@ -175,6 +175,10 @@ func (t *tx) commit(ctx context.Context, moves []driver.Move, begun chan struct{
 		}
 	}
 	o.mu.Unlock()
+	parts := slices.SortedFunc(maps.Values(t.parts), func(a, b *part) int { return compareShards(a.l.shard, b.l.shard) })
+	for _, p := range parts {
+		p.l.look() // without any lock: it may delete a stream, which takes that of the record
+	}
 	if err := u.key.lock(ctx, o.d.env.patience); err != nil {
 		return aborted(err)
 	}
@@ -190,12 +194,8 @@ func (t *tx) commit(ctx context.Context, moves []driver.Move, begun chan struct{
 	if err := o.move(next, moves); err != nil {
 		return err
 	}
-	parts := slices.SortedFunc(maps.Values(t.parts), func(a, b *part) int { return compareShards(a.l.shard, b.l.shard) })
 	if len(parts) == 0 && len(moves) == 0 {
 		return nil
-	}
-	for _, p := range parts {
-		p.l.look()
 	}
 	for i, p := range parts {
 		if err := p.l.w.key.lock(ctx, o.d.env.patience); err != nil {
