@@ -39,6 +39,7 @@ type consumer struct {
 	err    error                  // what ended the consumer, if not Close
 	starts map[driver.Shard]int64 // where Start is, of the shards there were when it was opened
 	ids    map[string][16]byte
+	remade map[driver.Shard]int64 // where it stood in shards of a stream that was made anew, until it has them again
 
 	interrupt atomic.Pointer[context.CancelFunc] // of the poll under way
 
@@ -72,7 +73,7 @@ func (c *client) Consumer(ctx context.Context, cc driver.ConsumerConfig) (driver
 	if err != nil {
 		return nil, err
 	}
-	m := &consumer{c: c, conf: cc, at: map[driver.Shard]*cursor{}, ids: map[string][16]byte{}, closed: make(chan struct{})}
+	m := &consumer{c: c, conf: cc, at: map[driver.Shard]*cursor{}, ids: map[string][16]byte{}, remade: map[driver.Shard]int64{}, closed: make(chan struct{})}
 	for name, t := range ts {
 		m.ids[name] = t.id
 	}

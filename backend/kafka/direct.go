@@ -99,6 +99,10 @@ func (m *consumer) assign(ctx context.Context, at map[driver.Shard]int64, commit
 			offsets[s.Stream] = map[int32]kgo.Offset{}
 		}
 		offsets[s.Stream][s.Index] = kgo.NewOffset().At(min(cur.next, bs[s].end))
+		if was, ok := m.remade[s]; ok {
+			delete(m.remade, s)
+			gaps[s] = &driver.GapError{Shard: s, From: seq(was), To: seq(cur.next), Cause: driver.GapRecreated}
+		}
 	}
 	for _, g := range gaps {
 		m.gaps = append(m.gaps, g)
@@ -147,7 +151,7 @@ func (m *consumer) findShards(ctx context.Context) error {
 	var fresh []driver.Shard
 	m.mu.Lock()
 	for _, s := range shardsOf(ts) {
-		if m.at[s] == nil {
+		if _, anew := m.remade[s]; anew || m.at[s] == nil {
 			fresh = append(fresh, s)
 		}
 	}

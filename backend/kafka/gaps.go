@@ -127,7 +127,8 @@ func (m *consumer) wasRecreated(ctx context.Context, stream string) error {
 }
 
 // recreated goes on at the beginning of a topic that was deleted and made
-// anew.
+// anew. The gaps are told when its shards are assigned anew: a group may take
+// them before, and the gaps with them.
 func (m *consumer) recreated(ctx context.Context, stream string, t topic) error {
 	now := shardsOf(map[string]topic{stream: t})
 	first, err := listOffsets(ctx, m.c, m.c.cl, m.conf.Isolation, each(now, atStart))
@@ -141,11 +142,11 @@ func (m *consumer) recreated(ctx context.Context, stream string, t topic) error 
 		if s.Stream != stream {
 			continue
 		}
-		to, ok := first[s]
-		if !ok {
+		if _, ok := first[s]; ok {
+			m.remade[s] = cur.next
+		} else {
 			gone = append(gone, s)
 		}
-		m.gaps = append(m.gaps, &driver.GapError{Shard: s, From: seq(cur.next), To: seq(to), Cause: driver.GapRecreated})
 	}
 	for s := range m.starts {
 		if s.Stream == stream {

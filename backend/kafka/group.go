@@ -53,18 +53,25 @@ func (m *consumer) adjust(ctx context.Context, got map[string]map[int32]kgo.Offs
 	at := map[driver.Shard]int64{}
 	committed := map[driver.Shard]bool{}
 	fresh := map[string]bool{} // streams with shards that have no progress
+	var remade []driver.Shard  // of the same streams: what is not among got is others' now
 	m.mu.Lock()
+	for s := range m.remade {
+		if got[s.Stream] != nil {
+			remade = append(remade, s)
+		}
+	}
 	for t, ps := range got {
 		for p, o := range ps {
 			s := driver.Shard{Stream: t, Index: p}
-			if cur := m.at[s]; cur != nil {
+			_, anew := m.remade[s]
+			if cur := m.at[s]; cur != nil && !anew {
 				ps[p] = kgo.NewOffset().At(cur.next)
 				continue
 			}
-			if at[s] = o.EpochOffset().Offset; at[s] >= 0 {
+			if at[s] = o.EpochOffset().Offset; at[s] >= 0 && !anew {
 				committed[s] = true
-			} else {
-				fresh[t] = true
+			} else { // or what was committed is of the old one
+				at[s], fresh[t] = -1, true
 			}
 		}
 	}
@@ -84,6 +91,11 @@ func (m *consumer) adjust(ctx context.Context, got map[string]map[int32]kgo.Offs
 					got[t][p] = o
 				}
 			}
+			m.mu.Lock()
+			for _, s := range remade {
+				delete(m.remade, s)
+			}
+			m.mu.Unlock()
 			m.poke() // there may be a gap to tell
 			return got, nil
 		}
@@ -233,7 +245,7 @@ func (m *member) commit(ctx context.Context, at []driver.Position) error {
 	var stranger *driver.Shard
 	m.mu.Lock()
 	for i, p := range at {
-		if m.at[p.Shard] == nil {
+		if _, anew := m.remade[p.Shard]; anew || m.at[p.Shard] == nil {
 			stranger = &at[i].Shard
 			continue
 		}
