@@ -170,12 +170,12 @@ func (m *consumer) add(ctx context.Context, fresh []driver.Shard) error {
 	}
 	offsets, err := m.assign(ctx, first, nil)
 	var fatal *assignedError
-	if errors.As(err, &fatal) {
+	if errors.As(err, &fatal) && ctx.Err() == nil {
 		m.fail(fatal.err)
 		return fatal.err
 	}
 	if err != nil {
-		return nil //nolint:nilerr // as above
+		return nil //nolint:nilerr // as above, or there was no time for it
 	}
 	m.cl.AddConsumePartitions(offsets)
 	m.quiet.stir()

@@ -171,3 +171,40 @@ func TestRecreatedBrokenOff(t *testing.T) {
 		})
 	}
 }
+
+// TestAssignedBrokenOff: what the core says of new shards is no reason to end
+// the consumer where it had no time for it, since a Seek had ended the Fetch.
+func TestAssignedBrokenOff(t *testing.T) {
+	server := startProcess(t)
+	server.create(t, "s", 1)
+	c := open(t, url([]string{server.addr()}, "metadata_age=200ms"), Options{})
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	calls := 0
+	k, err := c.Consumer(within(t), driver.ConsumerConfig{Streams: []string{"s"}, Start: driver.Earliest, Events: driver.Events{
+		Assigned: func(within context.Context, at []driver.Position) (uint64, []driver.Position, error) {
+			if calls++; calls == 2 {
+				cancel()
+				<-within.Done()
+				return 0, nil, within.Err()
+			} else if calls == 3 {
+				cancel()
+			}
+			return uint64(calls), nil, nil
+		},
+		Revoked: func(context.Context, []driver.Shard, bool) {},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close(context.Background())
+	server.grow(t, "s", 2)
+	if _, err := k.Fetch(ctx, nil); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the Fetch that ends: %v", err)
+	}
+	ctx, cancel = context.WithCancel(within(t))
+	defer cancel()
+	if _, err := k.Fetch(ctx, nil); !errors.Is(err, context.Canceled) || calls != 3 {
+		t.Errorf("the next Fetch: %v; Assigned was called %d times, want 3", err, calls)
+	}
+}
