@@ -229,7 +229,7 @@ func (p *faultyProducer) Produce(ctx context.Context, rec driver.Record, done fu
 	})
 	if err != nil {
 		s.done = func(driver.Receipt, error) {} // it was not taken
-		p.end(s, driver.Receipt{}, err)
+		go p.end(s, driver.Receipt{}, err)
 	}
 	return err
 }

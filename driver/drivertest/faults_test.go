@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/seastreamer/seastreamer/backend/memory"
 	"github.com/seastreamer/seastreamer/driver"
@@ -87,5 +88,35 @@ func TestFaultsWaits(t *testing.T) {
 	}
 	if _, err := d.Bounds(context.Background(), []string{"s"}); !errors.Is(err, driver.ErrNotFound) {
 		t.Errorf("the next call: %v, want ErrNotFound", err)
+	}
+}
+
+// done may send another record, also one that is refused at once.
+func TestFaultsSendsFromDone(t *testing.T) {
+	ctx := context.Background()
+	d := Faults(memory.NewStore().Driver(memory.Options{MaxRecord: 10}), func(Op, int) Fault { return Fault{} })
+	p, err := d.Producer(ctx, driver.ProducerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := make(chan error, 1)
+	err = p.Produce(ctx, driver.Record{Stream: "s", Value: []byte("small")}, func(driver.Receipt, error) {
+		refused <- p.Produce(ctx, driver.Record{Stream: "s", Value: make([]byte, 11)}, func(driver.Receipt, error) {
+			t.Error("done of a record that was not taken")
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-refused:
+		if !errors.Is(err, driver.ErrTooLarge) {
+			t.Errorf("Produce: %v, want ErrTooLarge", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("Produce within done does not return")
+	}
+	if err := p.Close(ctx); err != nil {
+		t.Fatal(err)
 	}
 }
