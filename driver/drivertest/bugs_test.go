@@ -55,6 +55,7 @@ func TestTheCasesFindPlantedBugs(t *testing.T) {
 		{"uses a buffer again", bugs{batch: (&reused{}).batch}, []string{"consume/bytes stay valid"}},
 		{"stops the producer with its context", bugs{ctxReachesSend: true}, []string{"send/context ends after"}},
 		{"calls done twice", bugs{doneTwice: true}, []string{"send/done once in order"}},
+		{"calls done of what it refuses", bugs{doneRefused: true}, []string{"bytes/too large"}},
 		{"says not written where it was", bugs{wrongOutcome: true}, []string{"send/no such shard"}},
 		{"numbers receipts from one", bugs{receipt: func(r driver.Receipt) driver.Receipt { r.Seq = r.Seq.Succ(); return r }},
 			[]string{"send/receipt", "model/random operations"}},
@@ -134,7 +135,7 @@ type bugs struct {
 	features func(*driver.Features)
 
 	commitOnFetch, gapToLatest, hideGap, newestGen, firstGen, ignoreFence, forgetCommit bool
-	ctxReachesSend, doneTwice, wrongOutcome, keepBytes, cut, dealKeys                   bool
+	ctxReachesSend, doneTwice, doneRefused, wrongOutcome, keepBytes, cut, dealKeys      bool
 	createOnRead, noRevoke, leak, deafFetch                                             bool
 }
 
@@ -413,7 +414,11 @@ func (p *buggyProducer) Produce(ctx context.Context, r driver.Record, done func(
 		}
 	}
 	if !p.ctxReachesSend && !p.keepBytes {
-		return p.Producer.Produce(ctx, r, done)
+		err := p.Producer.Produce(ctx, r, done)
+		if err != nil && p.doneRefused {
+			done(driver.Receipt{}, err)
+		}
+		return err
 	}
 	// These send late: at Flush and Close, or, as to bytes, after the receipt.
 	if p.keepBytes {

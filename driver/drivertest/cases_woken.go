@@ -15,7 +15,7 @@ import (
 const (
 	wokenTime  = 500 * time.Millisecond
 	wokenLeast = 10
-	wokenMost  = 2000
+	wokenMost  = 500
 	wokenSends = 6
 )
 

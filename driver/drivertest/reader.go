@@ -188,6 +188,26 @@ func (r *Reader) fetch() {
 	}
 }
 
+// Fetch is that of the consumer, again and again while that is temporary trouble, as
+// the core does it.
+func (r *Reader) Fetch(ctx context.Context, into []driver.Batch) ([]driver.Batch, error) {
+	had := len(into)
+	for {
+		var err error
+		if into, err = r.Consumer.Fetch(ctx, into); !errors.Is(err, driver.ErrUnavailable) {
+			return into, err
+		}
+		if len(into) > had {
+			return into, nil
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return into, err
+		}
+	}
+}
+
 // take keeps what a Fetch has returned and says whether to go on. cut says that
 // the reader itself has ended the Fetch.
 func (r *Reader) take(batches []driver.Batch, err error, cut bool) bool {
@@ -203,13 +223,9 @@ func (r *Reader) take(batches []driver.Batch, err error, cut bool) bool {
 	r.broadcast()
 	gap := (*driver.GapError)(nil)
 	switch {
-	case err == nil || cut:
 	case errors.As(err, &gap):
 		r.gaps = append(r.gaps, gap)
-	case errors.Is(err, driver.ErrUnavailable):
-		r.mu.Unlock()
-		time.Sleep(5 * time.Millisecond) // the core waits too before it fetches again
-		r.mu.Lock()
+	case err == nil || cut:
 	default:
 		r.err = err
 		return false

@@ -156,7 +156,7 @@ func (w *Writer) Try(recs ...driver.Record) []Outcome {
 	var open sync.WaitGroup
 	for i, r := range recs {
 		open.Add(1)
-		err := w.Produce(w.t.Ctx(), r, func(rc driver.Receipt, err error) {
+		done := func(rc driver.Receipt, err error) {
 			mu.Lock()
 			calls[i]++
 			first := calls[i] == 1
@@ -165,12 +165,9 @@ func (w *Writer) Try(recs ...driver.Record) []Outcome {
 			if first {
 				open.Done()
 			}
-		})
-		if err != nil {
-			mu.Lock()
-			outcomes[i] = Outcome{Err: err}
-			mu.Unlock()
-			open.Done()
+		}
+		if err := w.Produce(w.t.Ctx(), r, done); err != nil {
+			done(driver.Receipt{}, err)
 		}
 	}
 	w.t.Within("the receipts", open.Wait)
@@ -178,7 +175,7 @@ func (w *Writer) Try(recs ...driver.Record) []Outcome {
 	defer mu.Unlock()
 	for i, n := range calls {
 		if n > 1 {
-			w.t.Errorf("done of record %d was called %d times", i, n)
+			w.t.Errorf("record %d has %d outcomes, calls of done and errors of Produce", i, n)
 		}
 	}
 	return outcomes
