@@ -167,7 +167,8 @@ func signal(c chan struct{}) {
 }
 
 // assign begins to read cursors whose readers stand where reading would begin.
-// On an error it has closed them.
+// On an error it has closed them. A consumer without a group may be closed
+// meanwhile: then Close revokes them after this, or none is assigned any more.
 func (c *consumer) assign(ctx context.Context, at []*cursor) error {
 	if len(at) == 0 {
 		return nil
@@ -176,10 +177,16 @@ func (c *consumer) assign(ctx context.Context, at []*cursor) error {
 	for i, cur := range at {
 		pos[i] = driver.Position{Shard: cur.shard, Next: driver.SeqOf(cur.r.want)}
 	}
+	c.events.Lock()
 	c.mu.Lock()
+	if c.g == nil && c.isClosed() {
+		c.mu.Unlock()
+		c.events.Unlock()
+		closeCursors(at)
+		return errConsumerClosed
+	}
 	c.at = append(c.at, at...)
 	c.mu.Unlock()
-	c.events.Lock()
 	gen, from, err := c.cfg.Assigned(ctx, pos)
 	c.events.Unlock()
 	c.mu.Lock()
@@ -227,7 +234,7 @@ func (c *consumer) Fetch(ctx context.Context, into []driver.Batch) ([]driver.Bat
 	for {
 		select {
 		case <-c.closing:
-			return into, driver.Errorf(driver.ErrClosed, "read", "the consumer is closed")
+			return into, errConsumerClosed
 		case <-ctx.Done():
 			return into, context.Cause(ctx)
 		default:
@@ -318,10 +325,8 @@ func (c *consumer) collect() (b driver.Batch, polling bool, err error) {
 // Seek implements [driver.Consumer]. Shards that are not assigned (any more)
 // are left out.
 func (c *consumer) Seek(ctx context.Context, gen uint64, to map[driver.Shard]driver.Start) ([]driver.Position, error) {
-	select {
-	case <-c.closing:
+	if c.isClosed() {
 		return nil, driver.Errorf(driver.ErrClosed, "seek", "the consumer is closed")
-	default:
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -344,6 +349,17 @@ func (c *consumer) Seek(ctx context.Context, gen uint64, to map[driver.Shard]dri
 		at = append(at, driver.Position{Shard: cur.shard, Next: driver.SeqOf(seq)})
 	}
 	return at, nil
+}
+
+var errConsumerClosed = driver.Errorf(driver.ErrClosed, "read", "the consumer is closed")
+
+func (c *consumer) isClosed() bool {
+	select {
+	case <-c.closing:
+		return true
+	default:
+		return false
+	}
 }
 
 // fail has Fetch return err from now on.

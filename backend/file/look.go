@@ -36,11 +36,13 @@ func (c *consumer) look(ctx context.Context) error {
 			closeCursors(at)
 			return err
 		}
-		c.known[name] = int32(m.Shards)
 		if err := c.assign(ctx, at); err != nil {
-			c.fail(err)
+			if ctx.Err() == nil { // else it was broken off, and the next look finds them again
+				c.fail(err)
+			}
 			return err
 		}
+		c.known[name] = int32(m.Shards)
 	}
 	return nil
 }

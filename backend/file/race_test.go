@@ -245,6 +245,63 @@ func TestLookWhileItIsDeleted(t *testing.T) {
 	}
 }
 
+// What a look finds that goes on after the consumer was closed is not assigned
+// any more.
+func TestCloseWhileItLooks(t *testing.T) {
+	s := newSite(t, Options{})
+	s.send("a")
+	d := s.open()
+	c := consume(t, d, driver.ConsumerConfig{Streams: []string{"s"}})
+	<-c.assigned
+	if err := d.AddShards(t.Context(), "s", 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	con := c.Consumer.(*consumer)
+	wantErr(t, "the look", con.look(t.Context()), driver.ErrClosed)
+	if len(c.assigned) > 0 || len(con.at) > 0 {
+		t.Errorf("%d shards were assigned to a consumer that is closed, and %d are open", len(c.assigned), len(con.at))
+	}
+}
+
+// A look that is broken off, as by a seek, is begun again by the next Fetch.
+func TestLookIsBrokenOff(t *testing.T) {
+	s := newSite(t, Options{})
+	s.send("a")
+	d := s.open()
+	ctx, breakOff := context.WithCancel(t.Context())
+	calls := 0
+	c, err := d.Consumer(t.Context(), driver.ConsumerConfig{Streams: []string{"s"}, Events: driver.Events{
+		Assigned: func(ctx context.Context, _ []driver.Position) (uint64, []driver.Position, error) {
+			if calls++; calls == 2 {
+				breakOff()
+			}
+			return uint64(calls), nil, ctx.Err()
+		},
+		Revoked: func(context.Context, []driver.Shard, bool) {},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	if err := d.AddShards(t.Context(), "s", 2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Fetch(ctx, nil); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if err := plain(s.open(), out(1, "new")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	if bs, err := c.Fetch(ctx, nil); err != nil || string(bs[0].Value(0)) != "new" {
+		t.Errorf("%v, %v", bs, err)
+	}
+}
+
 // A unit whose commit finds that somebody died while deleting a stream that it
 // writes to finishes that, though the deletion takes the lock of its own record.
 func TestCommitFinishesADeletion(t *testing.T) {
