@@ -33,6 +33,7 @@ type writer struct {
 	render *receive.Renderer
 	left   int64 // messages that may still be written; below 0 is no limit
 	before time.Time
+	until  ss.Checkpoint     // nil is no end; there is no group then
 	shards int               // that have not come to before
 	over   map[ss.Shard]bool // those that have
 
@@ -40,12 +41,13 @@ type writer struct {
 	written []*ss.Batch // in buf as a whole, to be acknowledged with it
 	part    []ss.Message
 	flushed time.Time
+	enough  bool // all that was asked for is written
 
 	records, bytes atomic.Int64
 }
 
 func newWriter(o *Options, plan *receive.Plan, r *receive.Renderer) *writer {
-	w := &writer{out: o.f.IO.Out, render: r, left: o.Count, before: plan.Before, shards: plan.Shards, over: map[ss.Shard]bool{},
+	w := &writer{out: o.f.IO.Out, render: r, left: o.Count, before: plan.Before, until: plan.Config.Until, shards: plan.Shards, over: map[ss.Shard]bool{},
 		buf: make([]byte, 0, 2*flushSize), flushed: time.Now()}
 	if o.f.IO.OutTTY {
 		w.out = &iostreams.Escaper{W: w.out, JSON: r.JSON()}
@@ -67,9 +69,14 @@ func (w *writer) run(ctx context.Context, stop context.CancelCauseFunc, sig *fac
 		return nil
 	}
 	batches := make(chan *ss.Batch, 1)
-	ended := make(chan error, 1)
+	type end struct {
+		all bool
+		err error
+	}
+	ended := make(chan end, 1)
 	go func() {
-		ended <- fetch(ctx, c, batches)
+		all, err := fetch(ctx, c, batches)
+		ended <- end{all, err}
 		close(batches)
 	}()
 	done := make(chan error, 1)
@@ -81,17 +88,39 @@ func (w *writer) run(ctx context.Context, stop context.CancelCauseFunc, sig *fac
 		return exit.Silent(sig.Code())
 	}
 	stop(nil) // the fetching goroutine, if there was enough
-	for range batches {
-		// Nobody takes what it still has.
+	unwritten := false
+	for range batches { // nobody takes what it still has
+		unwritten = true
 	}
 	fetched := <-ended
 	switch {
-	case errors.Is(context.Cause(ctx), errReaderGone):
-		return exit.Silent(exit.BrokenPipe)
 	case err != nil:
 		return exit.Output(err)
+	case w.enough:
+		return nil
+	case fetched.all && !unwritten, w.reached(c): // who reads may have gone since
+	case errors.Is(context.Cause(ctx), errReaderGone):
+		return exit.Silent(exit.BrokenPipe)
 	}
-	return fetched
+	return fetched.err
+}
+
+// reached reports whether all before --until is written, which who fetches may not
+// have found out yet when the reader went.
+func (w *writer) reached(c *ss.Consumer) bool {
+	if w.until == nil {
+		return false
+	}
+	at, err := c.Commit(context.Background()) // without a group: it stores nothing
+	if err != nil {
+		return false
+	}
+	for sh, end := range w.until {
+		if at[sh].Less(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // wait waits for done; once ctx has ended only as long as bytes move.
@@ -114,22 +143,23 @@ func wait(ctx context.Context, done <-chan error, bytes *atomic.Int64) (inTime b
 	}
 }
 
-// fetch hands over what the consumer has until it or ctx ends.
-func fetch(ctx context.Context, c *ss.Consumer, to chan<- *ss.Batch) error {
+// fetch hands over what the consumer has until it or ctx ends; all says that it
+// was not ctx.
+func fetch(ctx context.Context, c *ss.Consumer, to chan<- *ss.Batch) (all bool, err error) {
 	for b, err := range c.Batches(ctx) {
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil
+				return false, nil
 			}
-			return err
+			return true, err
 		}
 		select {
 		case to <- b:
 		case <-ctx.Done():
-			return nil
+			return false, nil
 		}
 	}
-	return nil
+	return ctx.Err() == nil, nil
 }
 
 // write writes what comes until there is no more, there is enough, or ctx
@@ -154,7 +184,9 @@ func (w *writer) write(ctx context.Context, from <-chan *ss.Batch) error {
 		}
 		enough, err := w.add(b)
 		if err != nil || enough {
-			return errors.Join(err, w.flush())
+			err = errors.Join(err, w.flush())
+			w.enough = enough && err == nil
+			return err
 		}
 		if time.Since(w.flushed) >= flushAfter {
 			if err := w.flush(); err != nil {
