@@ -80,6 +80,7 @@ func TestTheCasesFindPlantedBugs(t *testing.T) {
 		{"claims tombstones that it blurs", bugs{batch: func(b driver.Batch) driver.Batch { return blurred{b} }},
 			[]string{"features/no more and no less"}},
 		{"fetch does not wake up", bugs{deafFetch: true}, []string{"cancel/fetch that waits"}},
+		{"settles nothing and flushes", bugs{deafFlush: true}, []string{"send/context ends after", "send/flush", "send/done once in order"}},
 	} {
 		t.Run(bug.name, func(t *testing.T) {
 			t.Parallel()
@@ -136,7 +137,7 @@ type bugs struct {
 
 	commitOnFetch, gapToLatest, hideGap, newestGen, firstGen, ignoreFence, forgetCommit bool
 	ctxReachesSend, doneTwice, doneRefused, wrongOutcome, keepBytes, cut, dealKeys      bool
-	createOnRead, noRevoke, leak, deafFetch                                             bool
+	createOnRead, noRevoke, leak, deafFetch, deafFlush                                  bool
 }
 
 type buggy struct {
@@ -390,6 +391,9 @@ func (p *buggyProducer) Produce(ctx context.Context, r driver.Record, done func(
 	}
 	if limit := p.d.Driver.Features().MaxRecord; p.cut && len(r.Value) > limit {
 		r.Value = r.Value[:limit]
+	}
+	if p.deafFlush {
+		done = func(driver.Receipt, error) {}
 	}
 	inner := done
 	done = func(rc driver.Receipt, err error) {

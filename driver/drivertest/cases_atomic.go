@@ -393,7 +393,7 @@ var atomicCases = []Case{
 					}
 				})
 			}
-			wg.Wait()
+			t.Within("Produce", wg.Wait)
 			o.Commits(tx, 0, 1)
 			c := Streams(s)
 			c.Start = driver.Earliest

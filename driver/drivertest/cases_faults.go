@@ -24,9 +24,11 @@ var faultCases = []Case{
 			st := t.faulty(First(OpFetch, 2, Fault{Err: driver.Errorf(driver.ErrUnavailable, "read", "%w", errInjected)}),
 				seastreamer.Observer{Retry: func(_ string, err error, _ time.Duration) { retries <- err }})
 			t.Gets(t.ConsumerOn(st, From(s)), "a", "b")
-			for range 2 {
-				t.Is("what the observer was told", <-retries, errInjected)
-			}
+			t.Within("two retries", func() {
+				for range 2 {
+					t.Is("what the observer was told", <-retries, errInjected)
+				}
+			})
 		},
 	},
 	{
@@ -59,10 +61,12 @@ var faultCases = []Case{
 			}
 			t.Send(s, "c")
 			for len(got) == 0 || got[len(got)-1] != "c" {
-				t.Loop(c, func(m seastreamer.Message) bool {
+				if err := t.Loop(c, func(m seastreamer.Message) bool {
 					got = append(got, string(m.Value()))
 					return string(m.Value()) != "c"
-				})
+				}); err != nil {
+					t.Fatalf("the loop after the error yields %v", err)
+				}
 			}
 			t.Same("messages", got, []string{"a", "b", "c"})
 		},

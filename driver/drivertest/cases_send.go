@@ -299,8 +299,13 @@ var sendCases = []Case{
 				t.Fatalf("Flush: %v", err)
 			}
 			for range recs {
-				if err := <-settled; err != nil {
-					t.Fatalf("a record whose Produce context ended after it was taken: %v", err)
+				select {
+				case err := <-settled:
+					if err != nil {
+						t.Fatalf("a record whose Produce context ended after it was taken: %v", err)
+					}
+				default:
+					t.Fatalf("Flush returned before all records were settled")
 				}
 			}
 			t.Consume(Streams(s)).Wants(want...)

@@ -288,7 +288,10 @@ var settleCases = []Case{
 					_ = w.Produce(ctx, rec, func(driver.Receipt, error) {}) // what is missing is found below
 				}
 			}()
-			for len(r.msgs) < len(want) {
+			for begun := time.Now(); len(r.msgs) < len(want); {
+				if time.Since(begun) > t.H.Patience {
+					t.Fatalf("%d messages of %d came within %v", len(r.msgs), len(want), t.H.Patience)
+				}
 				ctx, cancel := context.WithTimeout(t.Ctx(), 2*time.Millisecond)
 				batches, err := r.Fetch(ctx, nil)
 				cut := ctx.Err() != nil

@@ -199,12 +199,17 @@ func (w *Writer) Send(recs ...driver.Record) []driver.Receipt {
 func (t *T) Within(what string, f func()) {
 	t.Helper()
 	ended := make(chan struct{})
+	returned := false
 	go func() {
 		defer close(ended)
 		f()
+		returned = true
 	}()
 	select {
 	case <-ended:
+		if !returned { // it has failed the case
+			t.FailNow()
+		}
 	case <-time.After(t.H.Patience):
 		t.Fatalf("%s: did not come within %v", what, t.H.Patience)
 	}

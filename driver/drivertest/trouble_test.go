@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,5 +51,18 @@ func TestAReaderKeepsTheGapOfAFetchThatItEnds(t *testing.T) {
 	gap := &driver.GapError{Shard: driver.Shard{Stream: "s"}, To: driver.SeqOf(3)}
 	if !r.take(nil, gap, true) || len(r.Gaps()) != 1 || r.Gaps()[0] != gap {
 		t.Errorf("gaps %v, want %v", r.Gaps(), gap)
+	}
+}
+
+// What fails within Within ends the case, as it does elsewhere: the case does not go
+// on with what it has not got.
+func TestAFailureWithinEndsTheCase(t *testing.T) {
+	passed, log := record(t, MemoryHarness(memory.NewStore()), Case{Name: "fails", Run: func(t *T) {
+		t.H.Patience = time.Minute
+		t.Within("this", func() { t.Fatalf("it fails") })
+		t.Errorf("the case goes on")
+	}})
+	if passed || !strings.Contains(log, "it fails") || strings.Contains(log, "goes on") {
+		t.Errorf("passed: %v, %s", passed, log)
 	}
 }

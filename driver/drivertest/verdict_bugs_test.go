@@ -57,6 +57,7 @@ func TestTheCasesFindPlantedBugsInVerdicts(t *testing.T) {
 			}
 			return all
 		}, []string{"settle/nack", "settle/without a verdict comes again"}},
+		{"loses what comes late", nil, func([]driver.Batch) []driver.Batch { return nil }, []string{"settle/a Fetch whose context ends"}},
 	} {
 		t.Run(bug.name, func(t *testing.T) {
 			t.Parallel()
