@@ -50,7 +50,7 @@ func (p *producer) Produce(ctx context.Context, rec driver.Record, done func(dri
 		return err
 	}
 	size := int64(recordSize(&rec))
-	if n := p.bytes.Add(size); n > p.max && n > size {
+	if !p.reserve(size) {
 		if err := p.wait(ctx, size); err != nil {
 			return wrap("send to", l.shard, err)
 		}
@@ -62,28 +62,41 @@ func (p *producer) Produce(ctx context.Context, rec driver.Record, done func(dri
 	return nil
 }
 
-// wait is the slow path of Produce: size is counted already and does not fit.
+// reserve counts size as in flight where it fits, or nothing else is. What does
+// not fit is never counted: another one that is refused because of it would not
+// be woken when it is taken back.
+func (p *producer) reserve(size int64) bool {
+	for {
+		n := p.bytes.Load()
+		if n > 0 && n+size > p.max {
+			return false
+		}
+		if p.bytes.CompareAndSwap(n, n+size) {
+			return true
+		}
+	}
+}
+
+// wait is the slow path of Produce: it reserves size once there is room.
 func (p *producer) wait(ctx context.Context, size int64) error {
 	p.waiting.Add(1)
 	defer p.waiting.Add(-1)
-	p.bytes.Add(-size)
 	for {
-		// First the channel, then the look: whoever gives back afterwards
-		// closes it.
+		// First the channel, then the looks: whoever gives back or closes
+		// afterwards closes it.
 		p.mu.Lock()
 		room := p.room
 		p.mu.Unlock()
-		if n := p.bytes.Add(size); n <= p.max || n == size {
+		if p.closed.Load() {
+			return driver.ErrClosed
+		}
+		if p.reserve(size) {
 			return nil
 		}
-		p.bytes.Add(-size)
 		select {
 		case <-room:
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		}
-		if p.closed.Load() {
-			return driver.ErrClosed
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -299,6 +300,55 @@ func TestLookIsBrokenOff(t *testing.T) {
 	defer cancel()
 	if bs, err := c.Fetch(ctx, nil); err != nil || string(bs[0].Value(0)) != "new" {
 		t.Errorf("%v, %v", bs, err)
+	}
+}
+
+// A sender that begins to wait for room when the producer has just been closed
+// does not wait for a wake-up that has been.
+func TestWaitOfAClosedProducer(t *testing.T) {
+	p := newProducer(newSite(t, Options{}).open(), driver.ProducerConfig{MaxBytes: 100})
+	p.reserve(100)
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	wantErr(t, "wait", p.wait(ctx, 1), driver.ErrClosed)
+}
+
+// Senders that give up leave none behind that waits though nothing is in flight.
+func TestSendersGiveUp(t *testing.T) {
+	p := newProducer(newSite(t, Options{}).open(), driver.ProducerConfig{MaxBytes: 100})
+	end, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	for range 3000 {
+		p.reserve(50)
+		ctx, giveUp := context.WithCancel(end)
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				ctx, size := ctx, int64(60)
+				if i == 0 {
+					ctx, size = end, 55
+				}
+				err := p.wait(ctx, size)
+				if err == nil {
+					p.release(size)
+				} else if i == 0 {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Go(giveUp)
+		wg.Go(func() { p.release(50) })
+		wg.Wait()
+		giveUp()
+		if t.Failed() {
+			return
+		}
+	}
+	if n := p.bytes.Load(); n != 0 {
+		t.Errorf("%d bytes are in flight", n)
 	}
 }
 
