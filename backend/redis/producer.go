@@ -250,7 +250,9 @@ func (p *producer) account(t *tally) {
 	}
 	p.inflight -= t.bytes
 	t.run.n -= t.n
-	// At 3/4, so that those who wait come in bunches.
+	// At 3/4, so that those who wait come in bunches. They also get what room
+	// there is above that when no more is to be expected soon: when a link has
+	// nothing left to do, and when records have failed.
 	if p.waiting > 0 && p.inflight <= p.max/4*3 || t.run.n == 0 && p.flushing > 0 {
 		p.changed.Broadcast()
 	}

@@ -266,6 +266,7 @@ func (l *link) connect() {
 	// must not be settled first.
 	p.mu.Lock()
 	l.quiet()
+	p.changed.Broadcast()
 	p.mu.Unlock()
 }
 

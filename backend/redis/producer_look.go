@@ -123,6 +123,7 @@ func (p *producer) lookFailed(err error) {
 	for _, st := range known { // what comes now is settled behind what has failed
 		st.pending = len(st.waiting) > 0
 	}
+	p.changed.Broadcast()
 	p.mu.Unlock()
 }
 

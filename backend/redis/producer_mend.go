@@ -103,6 +103,7 @@ func (p *producer) mend() {
 		// Before the shards go on: what comes later must not be settled first.
 		p.deliver(&out)
 		p.mu.Lock()
+		p.changed.Broadcast()
 		wait := maxBackoff
 		rest := p.due[:0]
 		again := p.due

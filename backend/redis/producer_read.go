@@ -402,8 +402,8 @@ func (l *link) finish(w *wire, c *chunk, t *tally) {
 		l.quiet()
 	}
 	l.poke()
-	if p.closed {
-		p.changed.Broadcast() // see drain
+	if p.closed || len(l.flying) == 0 && len(l.ready) == 0 && l.cur == nil {
+		p.changed.Broadcast() // see drain; and this link makes no more room
 	}
 	p.mu.Unlock()
 }
