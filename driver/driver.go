@@ -92,7 +92,8 @@ type Consumer interface {
 	Fetch(ctx context.Context, into []Batch) ([]Batch, error)
 
 	// Seek moves shards that are assigned and returns where they now stand,
-	// as numbers. Batches of them carry gen from now on.
+	// as numbers. Batches of them carry gen from now on. A shard that Assigned
+	// has given a later generation is left out; after an error all is as it was.
 	Seek(ctx context.Context, gen uint64, to map[Shard]Start) ([]Position, error)
 
 	// Close ends the consumer, waking a Fetch that waits, and leaves the

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,13 +53,11 @@ type consumer struct {
 
 // cursor says where in a shard Fetch goes on.
 type cursor struct {
-	id   driver.Shard
-	gen  uint64
-	next int64 // nothing below it is delivered
-	// ready is false while Assigned runs: then the core may know of the shard
-	// already, and seek it, which sought says.
-	ready, sought bool
-	seen          bool // franz-go has said something of it
+	id    driver.Shard
+	gen   uint64
+	next  int64 // nothing below it is delivered
+	ready bool  // false while Assigned runs: then the core may know of the shard already
+	seen  bool  // franz-go has said something of it
 }
 
 // Consumer opens a consumer. It needs a broker to answer within the connect
@@ -313,46 +312,70 @@ func (m *consumer) look(ctx context.Context, into []driver.Batch) ([]driver.Batc
 	return into, nil
 }
 
-// Seek moves shards. Those that are not assigned (any more) are left out.
+// Seek moves shards. Those that are not assigned (any more) are left out, and
+// so are those that were assigned since the core gave the Seek its generation.
 func (m *consumer) Seek(ctx context.Context, gen uint64, to map[driver.Shard]driver.Start) ([]driver.Position, error) {
 	m.fetching.Lock()
 	defer m.fetching.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.closing, cancel)()
+	at, err := m.seek(ctx, gen, to)
 	if m.closing.Err() != nil {
 		return nil, &driver.Error{Kind: driver.ErrClosed, Err: errors.New("the consumer is closed")}
 	}
+	return at, err
+}
+
+// seek finds out all that it has to before it moves anything: where it fails
+// everything is as it was.
+func (m *consumer) seek(ctx context.Context, gen uint64, to map[driver.Shard]driver.Start) ([]driver.Position, error) {
 	starts := map[driver.Start][]driver.Shard{}
+	var curs []*cursor
 	m.mu.Lock()
 	for s, start := range to {
-		if m.at[s] != nil {
+		if cur := m.at[s]; cur != nil {
 			starts[start] = append(starts[start], s)
+			curs = append(curs, cur)
 		}
 	}
 	m.mu.Unlock()
+	if m.conf.Group != "" {
+		for _, cur := range curs {
+			if err := m.waitAssigned(ctx, cur); err != nil {
+				return nil, err
+			}
+		}
+	}
+	found, ends := map[driver.Shard]int64{}, map[driver.Shard]int64{}
+	for start, shards := range starts {
+		some, err := m.c.resolve(ctx, m.cl, m.conf.Isolation, start, shards)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(found, some)
+		some, err = listOffsets(ctx, m.c, m.cl, driver.Uncommitted, each(shards, atEnd))
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(ends, some)
+	}
 	var at []driver.Position
 	goTo := map[*cursor]int64{}
-	for start, shards := range starts {
-		found, err := m.c.resolve(ctx, m.cl, m.conf.Isolation, start, shards)
-		if err != nil {
-			return nil, err
+	m.mu.Lock()
+	for s, o := range found {
+		cur := m.at[s]
+		if cur == nil || !cur.ready || cur.gen > gen {
+			continue
 		}
-		ends, err := listOffsets(ctx, m.c, m.cl, driver.Uncommitted, each(shards, atEnd))
-		if err != nil {
-			return nil, err
-		}
-		m.mu.Lock()
-		for s, o := range found {
-			cur := m.at[s]
-			if cur == nil {
-				continue
-			}
-			cur.next, cur.gen, cur.sought = o, gen, true
-			goTo[cur] = min(o, ends[s]) // franz-go waits at the end, we for what lies beyond it
-			at = append(at, driver.Position{Shard: s, Next: seq(o)})
-		}
-		m.mu.Unlock()
+		cur.next, cur.gen = o, gen
+		goTo[cur] = min(o, ends[s]) // franz-go waits at the end, we for what lies beyond it
+		at = append(at, driver.Position{Shard: s, Next: seq(o)})
 	}
+	m.mu.Unlock()
 	m.quiet.stir()
-	return at, m.move(ctx, goTo)
+	m.move(goTo)
+	return at, nil
 }
 
 // Close leaves the group, if there is one, and ends the client. What ctx does

@@ -76,13 +76,10 @@ func (m *consumer) assign(ctx context.Context, at map[driver.Shard]int64, commit
 		return nil, &assignedError{err}
 	}
 	for _, cur := range cursors {
-		cur.ready = true
-		if !cur.sought {
-			cur.gen = gen
-		}
+		cur.ready, cur.gen = true, gen
 	}
 	for _, p := range from {
-		if cur := cursors[p.Shard]; cur != nil && !cur.sought {
+		if cur := cursors[p.Shard]; cur != nil {
 			delete(gaps, p.Shard)
 			cur.next = offset(p.Next)
 			if g := cur.begin(bs[p.Shard], true); g != nil {
@@ -92,9 +89,6 @@ func (m *consumer) assign(ctx context.Context, at map[driver.Shard]int64, commit
 	}
 	offsets := map[string]map[int32]kgo.Offset{}
 	for s, cur := range cursors {
-		if cur.sought {
-			delete(gaps, s)
-		}
 		if offsets[s.Stream] == nil {
 			offsets[s.Stream] = map[int32]kgo.Offset{}
 		}
@@ -193,17 +187,13 @@ func (m *consumer) fail(err error) {
 }
 
 // move makes franz-go go on at other offsets.
-func (m *consumer) move(ctx context.Context, to map[*cursor]int64) error {
+func (m *consumer) move(to map[*cursor]int64) {
 	set := map[string]map[int32]kgo.EpochOffset{}
 	again := map[string]map[int32]kgo.Offset{}
 	drop := map[string][]int32{}
 	for cur, o := range to {
 		t, p := cur.id.Stream, cur.id.Index
-		if m.conf.Group != "" {
-			if err := m.waitAssigned(ctx, cur); err != nil {
-				return err
-			}
-		} else if !cur.seen {
+		if m.conf.Group == "" && !cur.seen {
 			// SetOffsets ignores, without a word, what franz-go has not begun
 			// to read.
 			if again[t] == nil {
@@ -221,5 +211,4 @@ func (m *consumer) move(ctx context.Context, to map[*cursor]int64) error {
 	m.cl.RemoveConsumePartitions(drop)
 	m.cl.AddConsumePartitions(again)
 	m.cl.SetOffsets(set)
-	return nil
 }

@@ -49,7 +49,8 @@ func (m *consumer) failure(ctx context.Context, s driver.Shard, err error) error
 		return m.back(ctx, cur, driver.GapTruncated, loss.ResetTo)
 	case errors.As(err, &large):
 		m.gap(cur, driver.GapCorrupt, large.NextOffset)
-		return m.move(ctx, map[*cursor]int64{cur: large.NextOffset})
+		m.move(map[*cursor]int64{cur: large.NextOffset})
+		return nil
 	case errors.Is(err, kerr.UnknownTopicID):
 		return m.wasRecreated(ctx, s.Stream)
 	}
@@ -83,7 +84,8 @@ func (m *consumer) answerOutOfRange(ctx context.Context, cur *cursor) error {
 			return err
 		}
 	}
-	return m.move(ctx, map[*cursor]int64{cur: cur.next})
+	m.move(map[*cursor]int64{cur: cur.next})
+	return nil
 }
 
 // back makes a cursor go back, behind what was delivered already: the shard
@@ -106,10 +108,10 @@ func (m *consumer) back(ctx context.Context, cur *cursor, cause driver.GapCause,
 		}
 	}
 	m.mu.Unlock()
-	if !moved {
-		return nil
+	if moved {
+		m.move(map[*cursor]int64{cur: cur.next})
 	}
-	return m.move(ctx, map[*cursor]int64{cur: cur.next})
+	return nil
 }
 
 // wasRecreated is called when a broker no longer knows a topic by its id.
