@@ -239,7 +239,8 @@ func (p *place) judge(s *sight) *finding {
 	switch {
 	case !s.exists:
 		return nil // it may come back
-	case p.vanished, s.top.Less(p.top), s.counts && (s.added < p.added || p.counted && s.added < p.before):
+	case p.vanished, s.top.Less(p.top), p.witness.IsZero() && s.front().Less(p.first),
+		s.counts && (s.added < p.added || p.counted && s.added < p.before):
 		return p.recreated(s)
 	case p.gone && s.counts && s.length > 0 && s.first.Less(p.witness) && s.deleted.Less(p.witness):
 		return p.recreated(s) // in that one the witness was neither trimmed nor deleted

@@ -188,6 +188,8 @@ func TestJudge(t *testing.T) {
 	started.counted = false
 	gone := half
 	gone.vanished = true
+	// Nothing was left, and that is known.
+	empty := place{next: q(10).Succ(), before: 10, counted: true, top: q(10), added: 10, first: q(10).Succ()}
 	for _, x := range []struct {
 		name string
 		p    place
@@ -219,6 +221,8 @@ func TestJudge(t *testing.T) {
 		{"anew with higher ids and more of them", all, sight{exists: true, counts: true, length: 12, added: 12, first: q(13), last: q(24), top: q(24)}, &finding{driver.GapRecreated, q(13), true}, none},
 		{"anew around us", all, sight{exists: true, counts: true, length: 12, added: 12, first: q(3), last: q(14), top: q(14)}, &finding{driver.GapRecreated, q(3), true}, none},
 		{"anew, below all that we know of, and trimmed", all, sight{exists: true, counts: true, added: 1, top: q(7)}, &finding{driver.GapRecreated, q(7).Succ(), true}, none},
+		{"anew around us, where nothing was left", empty, sight{exists: true, counts: true, length: 12, added: 12, first: q(3), last: q(14), top: q(14)}, &finding{driver.GapRecreated, q(3), true}, none},
+		{"it goes on, where nothing was left", empty, sight{exists: true, counts: true, length: 2, added: 12, first: q(13), last: q(14), top: q(14)}, nil, none},
 		{"anew and empty", all, sight{exists: true, counts: true}, &finding{driver.GapRecreated, q(0), true}, none},
 	} {
 		t.Run(x.name, func(t *testing.T) {
@@ -235,6 +239,29 @@ func TestJudge(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAnewWhereNothingWasLeft: a stream of which nothing was left is made anew
+// from lower ids on, and has more than the old one ever had before anybody looks.
+func TestAnewWhereNothingWasLeft(t *testing.T) {
+	s, c := single(t)
+	addTo(t, s, "1-0", "2-0", "3-0")
+	r := consume(t, c, earliest)
+	r.wants("1-0", "2-0", "3-0")
+	addTo(t, s, "4-0")
+	r.wants("4-0")
+	if _, err := s.Pipe(1, []string{"XADD", "k", "MAXLEN", "0", "5-0", "msg", "x"}); err != nil {
+		t.Fatal(err)
+	}
+	r.wants("gap 4-1 5-1 trimmed")
+	cmds := [][]string{{"MULTI"}, {"DEL", "k"}}
+	for _, id := range []string{"1-1", "2-1", "3-1", "4-1", "5-1", "6-1"} {
+		cmds = append(cmds, []string{"XADD", "k", id, "msg", "x"})
+	}
+	if _, err := s.Pipe(1, append(cmds, []string{"EXEC"})...); err != nil {
+		t.Fatal(err)
+	}
+	r.wants("gap 5-1 1-1 recreated", "1-1", "2-1", "3-1", "4-1", "5-1", "6-1")
 }
 
 // TestLostEndRandom reads while the stream goes back to what it was some time
