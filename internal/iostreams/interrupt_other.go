@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// An Interruptible is a file whose Read ends with ErrInterrupted after Interrupt. Here a
-// Read that waits goes on until something comes.
+// An Interruptible is a file whose Read ends with ErrInterrupted after Interrupt.
+// Here a Read that waits goes on until something comes.
 type Interruptible struct {
 	f    *os.File
 	stop atomic.Bool

@@ -3,15 +3,16 @@
 package iostreams
 
 import (
+	"io"
 	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// An Interruptible is a file whose Read ends with ErrInterrupted after Interrupt, also
-// one that waits. It reads what is there and loses nothing: what the file
-// still has stays in it.
+// An Interruptible is a file whose Read ends after Interrupt, also one that waits:
+// with ErrInterrupted where the file has more to read, which stays in it, and with
+// io.EOF where all that is there was read.
 type Interruptible struct {
 	f *os.File
 
@@ -42,12 +43,26 @@ func (r *Interruptible) Read(p []byte) (int, error) {
 				continue
 			}
 			if err == nil && fds[1].Revents != 0 {
-				return 0, ErrInterrupted
+				if fds[0].Revents&unix.POLLIN != 0 && r.more() {
+					return 0, ErrInterrupted
+				}
+				return 0, io.EOF
 			}
 			break // data, the end, or something that read explains
 		}
 	}
 	return r.f.Read(p)
+}
+
+// more reports whether a file that can be read has something to read: one that is
+// on a disk can be read at its end too.
+func (r *Interruptible) more() bool {
+	st, err := r.f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
+		return true
+	}
+	at, err := r.f.Seek(0, io.SeekCurrent)
+	return err != nil || at < st.Size()
 }
 
 // Interrupt ends this and all later Reads. It may be called from any

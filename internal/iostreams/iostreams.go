@@ -16,7 +16,8 @@ import (
 	"golang.org/x/term"
 )
 
-// ErrInterrupted is what reading an [Interruptible] returns after Interrupt.
+// ErrInterrupted is what reading an [Interruptible] returns after Interrupt where it
+// has not come to an end.
 var ErrInterrupted = errors.New("interrupted")
 
 // Streams are the three streams of a command.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -161,7 +162,7 @@ func TestInterruptible(t *testing.T) {
 		done <- err
 	}()
 	in.Interrupt()
-	if err := <-done; err != ErrInterrupted {
+	if err := <-done; err != io.EOF {
 		t.Error(err)
 	}
 	fmt.Fprint(w, "d")

@@ -14,7 +14,8 @@ import (
 )
 
 // files reads files one after the other; "-" is standard input. Each is a
-// session of its own. After Stop it ends where it is, with frame.ErrStopped.
+// session of its own. After Stop it ends where it is: with frame.ErrStopped, unless
+// all that was there was read.
 type files struct {
 	stdin io.Reader
 	names []string
@@ -59,7 +60,7 @@ func (f *files) Read(p []byte) (int, error) {
 		f.mu.Unlock()
 		return 0, io.EOF
 	}
-	if f.stopped {
+	if f.stopped && f.input == nil { // else it knows whether it has more
 		f.mu.Unlock()
 		return 0, frame.ErrStopped
 	}
