@@ -187,8 +187,10 @@ func (o *owner) lock(ctx context.Context, root *os.Root, at []driver.Position) (
 		}
 		o.mu.Lock()
 		if o.closed {
+			if o.u != u { // else it is Close's, and a commit may be at work on it
+				u.f.Close()
+			}
 			o.mu.Unlock()
-			u.f.Close()
 			return nil, driver.ErrClosed
 		}
 		o.u = u

@@ -352,6 +352,32 @@ func TestSendersGiveUp(t *testing.T) {
 	}
 }
 
+// A claim that finds the owner closed leaves the record to Close, which waits for
+// the commit that is still at work on it.
+func TestClaimOfAnOwnerThatIsClosed(t *testing.T) {
+	s := newSite(t, Options{})
+	o := newOwner(t, s.open(), false)
+	claim(t, o, at(0, 0))
+	if err := o.u.key.lock(t.Context(), limit); err != nil { // as a commit does
+		t.Fatal(err)
+	}
+	defer o.u.key.unlock()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := o.Close(ended); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	root, err := o.d.store.open(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = o.lock(t.Context(), root, nil)
+	wantErr(t, "the claim", err, driver.ErrClosed)
+	if _, err := o.u.load(true); err != nil {
+		t.Errorf("the record, under the commit's lock: %v", err)
+	}
+}
+
 // A unit whose commit finds that somebody died while deleting a stream that it
 // writes to finishes that, though the deletion takes the lock of its own record.
 func TestCommitFinishesADeletion(t *testing.T) {
