@@ -415,6 +415,10 @@ func TestClosedBeforeTheAnswer(t *testing.T) {
 		fetched <- err
 	}()
 	until(t, "a read that waits", func() bool { return blockedClients(t, s) == 1 })
+	lane := w.lanes[0].w
+	lane.mu.Lock()
+	lane.conn.id = "" // else the server may be asked to let go of the read before it sees the entry
+	lane.mu.Unlock()
 	writer, err := net.Dial("tcp", s.Addr(1))
 	if err != nil {
 		t.Fatal(err)
@@ -439,9 +443,9 @@ func TestClosedBeforeTheAnswer(t *testing.T) {
 	closed := make(chan error, 1)
 	go func() { closed <- w.Close(t.Context()) }()
 	until(t, "the read is given up", func() bool {
-		w.lanes[0].w.mu.Lock()
-		defer w.lanes[0].w.mu.Unlock()
-		return w.lanes[0].w.conn == nil
+		lane.mu.Lock()
+		defer lane.mu.Unlock()
+		return lane.conn == nil
 	})
 	if err := s.Continue(1); err != nil {
 		t.Fatal(err)
@@ -452,7 +456,13 @@ func TestClosedBeforeTheAnswer(t *testing.T) {
 	if err := <-fetched; !errors.Is(err, driver.ErrClosed) {
 		t.Errorf("Fetch: got %v, want ErrClosed", err)
 	}
-	newMate(t, c, "g", "s").wants("2 2")
+	// It counts as an attempt, unless the server was quick and had answered
+	// before it stopped.
+	b := newMate(t, c, "g", "s")
+	b.until("the message", func() bool { return len(b.got) > 0 })
+	if b.got[0].value != "2" {
+		t.Errorf("got %v", b.got)
+	}
 }
 
 // endsInWait is a context that ends while Fetch begins to wait.
