@@ -71,10 +71,15 @@ func Open(ios *iostreams.Streams) (*Screen, error) {
 
 // take switches to the other screen; give is its reverse. Both do nothing where
 // that is so already: who took twice would remember the raw terminal as the one to
-// go back to.
+// go back to. Once it is closed nobody takes it again.
 func (s *Screen) take() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	select {
+	case <-s.stop:
+		return os.ErrClosed
+	default:
+	}
 	if s.open {
 		return nil
 	}
@@ -105,7 +110,6 @@ func (s *Screen) give() {
 
 // Close gives the terminal back as it was. It may be called more than once.
 func (s *Screen) Close() {
-	s.give()
 	s.mu.Lock()
 	select {
 	case <-s.stop:
@@ -115,6 +119,7 @@ func (s *Screen) Close() {
 		close(s.stop)
 	}
 	s.mu.Unlock()
+	s.give()
 	s.unwatch()
 	if s.reader != nil {
 		s.reader.Interrupt()

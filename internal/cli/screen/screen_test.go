@@ -1,7 +1,10 @@
 package screen
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -51,4 +54,22 @@ func FuzzKeys(f *testing.F) {
 			t.Errorf("%q: %d keys", b, len(got))
 		}
 	})
+}
+
+// A process that is continued takes the terminal again, just while it ends.
+func TestNoScreenAfterClose(t *testing.T) {
+	out, err := os.Create(filepath.Join(t.TempDir(), "terminal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	s := &Screen{out: out, resized: make(chan struct{}, 1), stop: make(chan struct{}), signals: make(chan os.Signal, 1)}
+	if err := s.take(); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	_ = s.take() // of a retake that has seen that it is open
+	if got, err := os.ReadFile(out.Name()); err != nil || !strings.HasSuffix(string(got), leave) {
+		t.Errorf("the terminal got %q, %v", got, err)
+	}
 }
