@@ -17,7 +17,7 @@ func (r *sess) pumpAtMost(ctx context.Context) (err error) {
 	sent := make(chan error, 1)
 	go func() {
 		err := r.noteAndSend(ctx, read)
-		if err != nil && r.failed.CompareAndSwap(false, true) {
+		if err != nil {
 			r.fail(err) // and so ends reading
 		}
 		sent <- err

@@ -229,6 +229,41 @@ func TestLooseUnderFaults(t *testing.T) {
 	}
 }
 
+// A record that is refused after a signal is told: being stopped is not why it is
+// not there.
+func TestLooseRefusedAfterASignal(t *testing.T) {
+	w := newWorld(t, 1, 300)
+	ctx, signal := context.WithCancel(t.Context())
+	defer signal()
+	w.plan = func(op drivertest.Op, n int) drivertest.Fault {
+		if op != drivertest.OpProduce || n != 50 {
+			return drivertest.Fault{}
+		}
+		signal()
+		return drivertest.Fault{Err: ss.ErrDenied}
+	}
+	said, err := w.run(ctx, true, "--delivery=at-least")
+	if e := exit.From(err); e == nil || e.Code != exit.Denied {
+		t.Errorf("%v, said %q", err, said)
+	}
+}
+
+// A signal during the unit with which there is enough changes nothing: it is done.
+func TestSignalDuringTheLastUnit(t *testing.T) {
+	c := &copier{}
+	c.tally.claimed(nil, nil)
+	ctx, end := context.WithCancelCause(t.Context())
+	u := &c.tally.unit
+	u.left, u.end = 1, end
+	u.begin()
+	u.messages = 1
+	u.stop()
+	c.committed(nil, nil)
+	if context.Cause(ctx) != errEnough {
+		t.Errorf("the copy ends with %v", context.Cause(ctx))
+	}
+}
+
 // With at-most many batches are noted as copied at once, and none is sent
 // before it is noted: where the progress cannot be written nothing is.
 func TestAtMostNotesFirst(t *testing.T) {

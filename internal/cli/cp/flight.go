@@ -66,7 +66,7 @@ func (f *flight) landed(_ ss.Receipt, err error) {
 			if r.lost.Add(1) == 1 {
 				r.l.o.f.IO.Warn("a message is left out: %v", err)
 			}
-		} else if r.failed.CompareAndSwap(false, true) {
+		} else {
 			r.fail(err)
 		}
 	}

@@ -91,9 +91,21 @@ type sess struct {
 	l      *loose
 	in     *ss.Consumer
 	out    *ss.Producer
-	fail   context.CancelCauseFunc
+	stop   context.CancelCauseFunc
+	first  sync.Once
+	why    error // what failed first; set before failed
 	failed atomic.Bool
 	lost   atomic.Int64 // with at-most
+}
+
+// fail ends the session since something has failed. What was first counts, also
+// where a signal has ended it already.
+func (r *sess) fail(err error) {
+	r.first.Do(func() {
+		r.why = err
+		r.failed.Store(true)
+		r.stop(err)
+	})
 }
 
 // session copies until there is no more, ctx ends, or something fails.
@@ -105,9 +117,9 @@ func (l *loose) session(ctx context.Context) (err error) {
 		l.ended = true
 		return nil
 	}
-	work, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	r := &sess{l: l, fail: fail}
+	work, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	r := &sess{l: l, stop: stop}
 	cfg := l.plan.Config
 	cfg.Ack = ss.AckExplicit
 	cfg.Assigned = l.assigned
@@ -141,10 +153,11 @@ func (l *loose) session(ctx context.Context) (err error) {
 	// What is on its way is waited for, also after a signal.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	if e := r.out.Flush(last); err == nil {
-		err = e
-	}
-	if e := context.Cause(work); err == nil && e != nil && r.failed.Load() {
+	e := r.out.Flush(last)
+	switch {
+	case r.failed.Load() && (err == nil || errors.Is(err, context.Cause(work))):
+		err = r.why
+	case err == nil:
 		err = e
 	}
 	if e := r.save(last); err == nil {
@@ -222,7 +235,7 @@ func (r *sess) saveLoop(end <-chan struct{}) {
 	for {
 		select {
 		case <-t.C:
-			if err := r.save(context.Background()); err != nil && r.failed.CompareAndSwap(false, true) {
+			if err := r.save(context.Background()); err != nil {
 				r.fail(err)
 			}
 		case <-end:

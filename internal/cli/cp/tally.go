@@ -85,10 +85,10 @@ func (c *copier) committed(at []ss.Position, err error) {
 		u.messages, u.bytes = 0, 0 // they come again
 	}
 	switch {
-	case u.stopped:
-		u.end(errStopped)
 	case u.left == 0:
 		u.end(errEnough)
+	case u.stopped:
+		u.end(errStopped)
 	}
 }
 
