@@ -378,6 +378,24 @@ func TestClaimOfAnOwnerThatIsClosed(t *testing.T) {
 	}
 }
 
+// A sync that Close has left behind, as its context had ended, finds that the
+// directory is closed. That is no failure of the disk, and the log stays good.
+func TestSyncThatCloseLeftBehind(t *testing.T) {
+	s := newSite(t, Options{Sync: SyncInterval})
+	d := s.open()
+	if _, err := send(d, "a"); err != nil {
+		t.Fatal(err)
+	}
+	w := d.opened[0].w
+	if err := d.store.close(); err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, "the sync", w.syncTo(1, nil), driver.ErrUnknown)
+	if info, err := s.open().Cluster(t.Context()); err != nil || len(info.Problems) > 0 {
+		t.Errorf("problems %v, %v", info.Problems, err)
+	}
+}
+
 // A unit whose commit finds that somebody died while deleting a stream that it
 // writes to finishes that, though the deletion takes the lock of its own record.
 func TestCommitFinishesADeletion(t *testing.T) {

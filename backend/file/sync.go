@@ -49,6 +49,9 @@ func (w *appender) syncTo(next uint64, seg *segment) error {
 		}
 		err = w.syncSegments(s.synced, next, s)
 	}
+	if errors.Is(err, os.ErrClosed) {
+		return unknown(err) // Close has left this behind: the disk was not asked
+	}
 	if lerr := w.lock(); lerr != nil {
 		return unknown(lerr)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -344,6 +345,9 @@ func (p *part) sync() error {
 		err = w.env.sync(w.seg.f)
 	} else if err = w.syncSegments(p.to.synced, p.to.next, p.to); err == nil {
 		err = syncDir(w.l.root, w.l.dir) // the segment may be new, and the log's own policy another
+	}
+	if errors.Is(err, os.ErrClosed) {
+		return aborted(wrap("sync", p.l.shard, err)) // Close has left this behind
 	}
 	if err != nil {
 		// Nothing of the unit was published, so its outcome is known; but what
