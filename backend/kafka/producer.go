@@ -30,6 +30,7 @@ type producer struct {
 	changed  sync.Cond // on mu: room was made, or a run has ended
 	inflight int64     // bytes
 	waiting  int       // callers of Produce that wait for room
+	soon     bool      // tell is about to run
 	flushing int       // callers of Flush
 	free     *send     // a list, for Produce
 	topics   map[string]*target
@@ -308,8 +309,13 @@ func (p *producer) settle(k *kgo.Record, err error) {
 	p.mu.Lock()
 	p.inflight -= n
 	r.n--
-	// At 3/4, so that those who wait come in bunches.
+	// At 3/4, so that those who wait come in bunches. Above it the rest may be
+	// taken for long, by records whose broker is away.
 	wake := p.waiting > 0 && p.inflight <= p.max/4*3
+	if p.waiting > 0 && !wake && !p.soon {
+		p.soon = true
+		time.AfterFunc(5*time.Millisecond, p.tell)
+	}
 	if r.n == 0 && p.flushing > 0 {
 		wake = true
 	}
@@ -317,6 +323,14 @@ func (p *producer) settle(k *kgo.Record, err error) {
 		p.changed.Broadcast()
 	}
 	p.mu.Unlock()
+}
+
+// tell tells those who wait for room that there is some.
+func (p *producer) tell() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.soon = false
+	p.changed.Broadcast()
 }
 
 func (p *producer) receipt(k *kgo.Record, class *streamClass) driver.Receipt {

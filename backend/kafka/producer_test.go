@@ -357,3 +357,27 @@ func TestAs(t *testing.T) {
 		t.Errorf("As gave %v, %v, %v", cl, ping, other)
 	}
 }
+
+// Who waits for room gets what there is, also where most of the room is taken by
+// records whose broker is away.
+func TestRoomBesideHeld(t *testing.T) {
+	const most = 100_000
+	cluster := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "s"))
+	c := open(t, url(cluster.ListenAddrs(), ""), Options{})
+	p := producerOf(t, c, driver.ProducerConfig{MaxBytes: most}).(*producer)
+	p.mu.Lock()
+	p.inflight += most * 8 / 10
+	p.mu.Unlock()
+	t.Cleanup(func() {
+		p.mu.Lock()
+		p.inflight -= most * 8 / 10
+		p.mu.Unlock()
+	})
+	ctx := within(t)
+	for i := range 2000 { // which is more than there is room for
+		if err := p.Produce(ctx, driver.Record{Stream: "s", Value: make([]byte, 100)}, func(driver.Receipt, error) {}); err != nil {
+			t.Errorf("record %d: %v", i, err)
+			break
+		}
+	}
+}
