@@ -53,8 +53,9 @@ type consumer struct {
 
 // A cursor is one shard that the consumer reads. It is there, but not live,
 // while Assigned runs, so that a Seek that comes as soon as the core knows of
-// the shard finds it; sought says that one came, and is newer than the answer
-// of Assigned.
+// the shard finds it; sought says that one came. It is newer than the answer
+// of Assigned where its generation is higher, and void where it is lower: then
+// it began before the shard came.
 type cursor struct {
 	shard  driver.Shard
 	r      *reader
@@ -195,10 +196,13 @@ func (c *consumer) assign(ctx context.Context, at []*cursor) error {
 		c.remove(at)
 		return err
 	}
-	for _, cur := range at {
+	for i, cur := range at {
 		cur.live = true
-		if cur.sought {
+		if cur.gen > gen {
 			continue
+		}
+		if cur.sought {
+			cur.r.seek(number(pos[i].Next))
 		}
 		cur.gen = gen
 		for _, p := range from {
@@ -331,22 +335,26 @@ func (c *consumer) Seek(ctx context.Context, gen uint64, to map[driver.Shard]dri
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var at []driver.Position
+	var moved []*cursor
 	for _, cur := range c.at {
 		start, ok := to[cur.shard]
-		if !ok {
+		if !ok || cur.gen > gen {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
-			return at, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 		seq, err := cur.r.resolve(start)
 		if err != nil {
-			return at, wrap("seek", cur.shard, err)
+			return nil, wrap("seek", cur.shard, err)
 		}
-		cur.r.seek(seq)
+		moved = append(moved, cur)
+		at = append(at, driver.Position{Shard: cur.shard, Next: driver.SeqOf(seq)})
+	}
+	for i, cur := range moved { // now that nothing fails any more
+		cur.r.seek(number(at[i].Next))
 		cur.gen, cur.sought = gen, true
 		cur.hot.Store(true)
-		at = append(at, driver.Position{Shard: cur.shard, Next: driver.SeqOf(seq)})
 	}
 	return at, nil
 }

@@ -33,12 +33,12 @@ type consumer struct {
 
 // cursor says where in a shard Fetch goes on. It is there, but not read, while
 // Assigned runs, so that a Seek that comes as soon as the core knows of the
-// shard finds it; sought says that one came, and is newer than the answer of
-// Assigned.
+// shard finds it. Such a Seek has a higher generation than Assigned returns; one
+// with a lower one began before the shard came, and is void.
 type cursor struct {
-	sh            *shard
-	gen, next     uint64
-	ready, sought bool
+	sh        *shard
+	gen, next uint64
+	ready     bool
 }
 
 func (d *client) Consumer(ctx context.Context, c driver.ConsumerConfig) (driver.Consumer, error) {
@@ -86,12 +86,12 @@ func (c *consumer) assign(ctx context.Context, shards []*shard, at []driver.Posi
 		return err
 	}
 	c.mu.Lock()
-	for _, cur := range cursors {
+	for i, cur := range cursors {
 		cur.ready = true
-		if cur.sought {
+		if cur.gen > gen {
 			continue
 		}
-		cur.gen = gen
+		cur.gen, cur.next = gen, number(at[i].Next)
 		for _, p := range from {
 			if p.Shard == cur.sh.id {
 				cur.next = number(p.Next)
@@ -174,10 +174,10 @@ func (c *consumer) Seek(ctx context.Context, gen uint64, to map[driver.Shard]dri
 	var at []driver.Position
 	for _, cur := range c.at {
 		start, ok := to[cur.sh.id]
-		if !ok {
+		if !ok || cur.gen > gen {
 			continue
 		}
-		cur.next, cur.gen, cur.sought = cur.sh.resolve(start), gen, true
+		cur.next, cur.gen = cur.sh.resolve(start), gen
 		at = append(at, driver.Position{Shard: cur.sh.id, Next: driver.SeqOf(cur.next)})
 	}
 	return at, nil

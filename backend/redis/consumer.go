@@ -246,7 +246,7 @@ func (m *reader) Seek(ctx context.Context, gen uint64, to map[driver.Shard]drive
 	byStart := map[driver.Start][]*cursor{}
 	m.mu.Lock()
 	for s, how := range to {
-		if cur := m.at[s]; cur != nil {
+		if cur := m.at[s]; cur != nil && cur.gen <= gen {
 			byStart[how] = append(byStart[how], cur)
 		}
 	}
@@ -262,7 +262,7 @@ func (m *reader) Seek(ctx context.Context, gen uint64, to map[driver.Shard]drive
 		}
 		m.mu.Lock()
 		for i, cur := range cursors {
-			if m.at[cur.shard] != cur {
+			if m.at[cur.shard] != cur || cur.gen > gen {
 				continue
 			}
 			cur.place, cur.gen, cur.sought = starts[i].place, gen, true

@@ -104,6 +104,36 @@ var seekCases = []Case{
 		},
 	},
 	{
+		Topic: "seek", Name: "older than the assignment",
+		Sentence: "A shard that Assigned has given a later generation is left out",
+		Needs:    needsSeekSeq,
+		Run: func(t *T) {
+			s := t.Stream(1)
+			t.Send(s, "a", "b")
+			r := t.Reader(nil, nil).Prepare(t.Driver(), Streams(s))
+			next := func() (values []string) {
+				for len(values) == 0 {
+					for _, b := range fetch(t, r) {
+						Equal(t, "generation", b.Gen(), r.gen)
+						for i := range b.Len() {
+							values = append(values, string(b.Value(i)))
+						}
+					}
+				}
+				return values
+			}
+			for n := 0; n < 2; {
+				n += len(next())
+			}
+			at, err := r.Consumer.Seek(t.Ctx(), r.gen-1, map[driver.Shard]driver.Start{{Stream: s}: driver.Earliest})
+			if err != nil || len(at) != 0 {
+				t.Errorf("the seek returned %v and %v, want nothing", at, err)
+			}
+			t.Send(s, "c")
+			Equal(t, "what comes next", next()[0], "c")
+		},
+	},
+	{
 		Topic: "seek", Name: "by time",
 		Sentence: "Since starts at the first message whose timestamp is at or after t.",
 		Needs:    needsSeekTime,

@@ -191,6 +191,9 @@ func (s store) Consumer(ctx context.Context, cfg driver.ConsumerConfig) (driver.
 func (c *consumer) Seek(ctx context.Context, gen uint64, to map[driver.Shard]driver.Start) ([]driver.Position, error) {
 	var at []driver.Position
 	for shard, start := range to {
+		if c.at[shard].gen > gen {
+			continue
+		}
 		b, err := c.bound(ctx, shard.Stream, start.Time)
 		if err != nil {
 			return nil, err
