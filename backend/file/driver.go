@@ -83,6 +83,8 @@ type fileDriver struct {
 	opts  Options
 	env   env
 
+	creating sync.Mutex // one stream at a time; it is taken before mu
+
 	mu      sync.Mutex
 	closed  bool
 	writers map[string]*streamWriter
@@ -240,39 +242,54 @@ func (d *fileDriver) Producer(ctx context.Context, cfg driver.ProducerConfig) (d
 	return newProducer(d, cfg), nil
 }
 
-// writerOf opens a stream for writing, creating it where it is missing.
+// writerOf opens a stream for writing, creating it where it is missing. That may
+// wait for somebody who is deleting it, so it is not done under mu.
 func (d *fileDriver) writerOf(name string) (*streamWriter, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return nil, driver.ErrClosed
+	s, root, err := d.findWriter(name)
+	if root == nil || !errors.Is(err, fs.ErrNotExist) {
+		return s, err
 	}
-	if s := d.writers[name]; s != nil && !s.over() {
-		return s, nil
-	}
-	if err := driver.CheckStream(name); err != nil {
-		return nil, driver.Errorf(driver.ErrInvalid, "", "%w", err)
-	}
-	root, err := d.store.open(true)
-	if err != nil {
-		return nil, err
-	}
-	m, err := readMeta(root, name)
-	for try := 0; errors.Is(err, fs.ErrNotExist); try++ {
+	d.creating.Lock()
+	defer d.creating.Unlock()
+	for try := 0; ; try++ {
+		s, root, err := d.findWriter(name) // of another's making, if it was not deleted since
+		if root == nil || !errors.Is(err, fs.ErrNotExist) {
+			return s, err
+		}
 		if try > 100 {
 			return nil, driver.Errorf(driver.ErrUnavailable, "", "%s has a folder %s without a stream, or one that is deleted all the time", d.store.dir, folderName(name))
 		}
 		if _, err = d.createStream(root, d.opts.newMeta(name)); err != nil {
 			return nil, err
 		}
-		m, err = readMeta(root, name) // of the winner, if it was not deleted since
 	}
+}
+
+// findWriter is writerOf for a stream that exists. Where it does not that is
+// fs.ErrNotExist, and the directory, in which it can be created.
+func (d *fileDriver) findWriter(name string) (*streamWriter, *os.Root, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, nil, driver.ErrClosed
+	}
+	if s := d.writers[name]; s != nil && !s.over() {
+		return s, nil, nil
+	}
+	if err := driver.CheckStream(name); err != nil {
+		return nil, nil, driver.Errorf(driver.ErrInvalid, "", "%w", err)
+	}
+	root, err := d.store.open(true)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	m, err := readMeta(root, name)
+	if err != nil {
+		return nil, root, err
 	}
 	s := newStreamWriter(d, m, nil)
 	d.writers[name] = s
-	return s, nil
+	return s, root, nil
 }
 
 func (d *fileDriver) newLane(s *streamWriter, i int32) (*lane, error) {

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -394,6 +396,51 @@ func TestSyncThatCloseLeftBehind(t *testing.T) {
 	if info, err := s.open().Cluster(t.Context()); err != nil || len(info.Problems) > 0 {
 		t.Errorf("problems %v, %v", info.Problems, err)
 	}
+}
+
+// A sender waits for somebody who is deleting its stream, to make it anew. What
+// else the driver does does not wait for that.
+func TestMakeAStreamThatIsBeingDeleted(t *testing.T) {
+	s := newSite(t, Options{})
+	s.send("a")
+	d := s.open()
+	if err := plain(d, driver.Record{Stream: "other"}); err != nil {
+		t.Fatal(err)
+	}
+	sent := make(chan error, 1)
+	s.env.at = func(is step) {
+		if is != stepDeleteMarked {
+			return
+		}
+		go func() { sent <- plain(d, out(0, "b")) }()
+		stacks := make([]byte, 1<<20)
+		await(t, "the sender waits", func() bool {
+			all := strings.Split(string(stacks[:runtime.Stack(stacks, true)]), "\n\n")
+			return slices.ContainsFunc(all, func(g string) bool {
+				return strings.Contains(g, "createStream") && strings.Contains(g, "lockFolder")
+			})
+		})
+		looked := make(chan error, 1)
+		go func() {
+			_, err := d.Bounds(context.Background(), []string{"other"})
+			looked <- err
+		}()
+		select {
+		case err := <-looked:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(limit / 6):
+			t.Error("a look at another stream waits for the deletion")
+		}
+	}
+	if err := s.open().DeleteStream(t.Context(), "s"); err != nil {
+		t.Error(err)
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	wantText(t, "the new stream", s.shards(), "b")
 }
 
 // A unit whose commit finds that somebody died while deleting a stream that it
