@@ -21,6 +21,7 @@ import (
 type Adopted struct {
 	path   string
 	file   *os.File
+	lock   *nameLock // of path: the pipe's is let go at a stop, and the file may still be read then
 	notice func(string)
 	kept   bool // somebody still writes to it
 }
@@ -32,8 +33,22 @@ const writersTime = 2 * time.Second
 // adopt exchanges the regular file at the claim's path with a pipe, in one step,
 // and returns both.
 func adopt(c *claim, notice func(string)) (handle, inodeID, *Adopted, error) {
-	was := lstatID(c.path)
 	name := c.hidden("adopted")
+	lock, err := lockAdopted(c, name)
+	if err != nil {
+		return handle{}, inodeID{}, nil, err
+	}
+	h, id, a, err := exchangeAdopted(c, name)
+	if a == nil {
+		lock.release()
+		return h, id, nil, err
+	}
+	a.lock, a.notice = lock, notice
+	return h, id, a, err
+}
+
+func exchangeAdopted(c *claim, name string) (handle, inodeID, *Adopted, error) {
+	was := lstatID(c.path)
 	h, id, err := c.makeFIFO(name)
 	if err != nil {
 		return h, id, nil, err
@@ -53,7 +68,7 @@ func adopt(c *claim, notice func(string)) (handle, inodeID, *Adopted, error) {
 		return h, id, nil, c.refuse(Exists, "somebody replaced it just now", "try again")
 	}
 	h.moved(c.path)
-	a, err := openAdopted(c, name, notice)
+	a, err := openAdopted(c, name)
 	if err != nil {
 		_ = renameExchange(name, c.path)
 		removeFIFO(name)
@@ -69,29 +84,67 @@ func (f *Flux) leftover() (*Adopted, error) {
 	if unix.Lstat(name, &st) != nil {
 		return nil, nil //nolint:nilerr // there is none, or it cannot be seen: opening the pipe tells
 	}
-	if fileMode(&st) == unix.S_IFIFO { // killed before the exchange
-		removeFIFO(name)
-		return nil, nil
+	lock, err := lockAdopted(c, name)
+	if err != nil {
+		return nil, err
 	}
+	a, err := findAdopted(c, name)
+	if a == nil {
+		lock.release()
+		return nil, err
+	}
+	a.lock, a.notice = lock, f.opts.Notice
 	switch {
-	case fileMode(&st) != unix.S_IFREG || int(st.Uid) != os.Geteuid():
-		return nil, c.refuse(Exists, name+" is in the way", "remove it")
 	case !f.opts.Adopt:
-		return nil, c.refuse(Exists, "the file adopted earlier was not sent to its end and is kept as "+name,
+		err = c.refuse(Exists, "the file adopted earlier was not sent to its end and is kept as "+name,
 			"re-run with --adopt, or remove it")
 	case c.found == foundRegular:
-		return nil, c.refuse(Exists, "is a regular file, and so is "+name+", which was adopted earlier and not sent to its end",
+		err = c.refuse(Exists, "is a regular file, and so is "+name+", which was adopted earlier and not sent to its end",
 			"move one of them away")
 	}
-	return openAdopted(c, name, f.opts.Notice)
+	if err != nil {
+		_ = a.Close()
+		return nil, err
+	}
+	return a, nil
 }
 
-func openAdopted(c *claim, name string, notice func(string)) (*Adopted, error) {
+// lockAdopted makes sure that one process alone reads the adopted file.
+func lockAdopted(c *claim, name string) (*nameLock, error) {
+	lock, err := takeLock(name)
+	var locked lockedError
+	if errors.As(err, &locked) {
+		return nil, &PathError{Path: c.given, Kind: Locked, PID: locked.pid,
+			Reason: "the file adopted earlier is still being sent: " + locked.Error(), Hint: "wait for it to end"}
+	}
+	if err != nil {
+		return nil, c.lockError(err)
+	}
+	return lock, nil
+}
+
+// findAdopted opens the file that is left, under its lock; nil where it has been
+// sent since, or was never there.
+func findAdopted(c *claim, name string) (*Adopted, error) {
+	var st unix.Stat_t
+	switch {
+	case unix.Lstat(name, &st) != nil:
+		return nil, nil //nolint:nilerr // it has gone
+	case fileMode(&st) == unix.S_IFIFO: // killed before the exchange
+		removeFIFO(name)
+		return nil, nil
+	case fileMode(&st) != unix.S_IFREG || int(st.Uid) != os.Geteuid():
+		return nil, c.refuse(Exists, name+" is in the way", "remove it")
+	}
+	return openAdopted(c, name)
+}
+
+func openAdopted(c *claim, name string) (*Adopted, error) {
 	fd, err := openFile(name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK)
 	if err != nil {
 		return nil, c.fail("read the file that was there", err)
 	}
-	return &Adopted{path: name, file: os.NewFile(uintptr(fd), name), notice: notice}, nil
+	return &Adopted{path: name, file: os.NewFile(uintptr(fd), name)}, nil
 }
 
 // Read reads the file; at its end it waits for processes that still write to it.
@@ -122,6 +175,7 @@ func (a *Adopted) Read(p []byte) (int, error) {
 
 // Remove removes the file; call it when its content has been delivered.
 func (a *Adopted) Remove() error {
+	defer a.lock.release()
 	err := a.file.Close()
 	if a.kept {
 		return err
@@ -134,6 +188,7 @@ func (a *Adopted) Close() error {
 	if a == nil {
 		return nil
 	}
+	defer a.lock.release()
 	if err := a.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return err
 	}

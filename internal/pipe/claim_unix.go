@@ -33,10 +33,6 @@ const (
 	foundRegular       // a regular file of ours
 )
 
-// handOver bounds how long we wait for a lock whose name is free already: its
-// holder is just about to let go.
-const handOver = time.Second
-
 // claimPath takes the lock of path and looks at what is there. It changes
 // nothing in the folder, except for removing our own hidden names that a killed
 // process left.
@@ -63,20 +59,8 @@ func claimPath(path string, mode fs.FileMode, group string) (*claim, error) {
 	case !st.IsDir():
 		return nil, c.refuse(NotFound, filepath.Dir(path)+" is not a folder", "")
 	}
-	deadline := time.Now().Add(handOver)
-	for {
-		c.lock, err = lockName(c.path)
-		if err == nil {
-			break
-		}
-		var locked lockedError
-		if !errors.As(err, &locked) {
-			return nil, c.fail("lock it in the runtime folder", err)
-		}
-		if lstatID(c.path) != (inodeID{}) || time.Now().After(deadline) {
-			return nil, &PathError{Path: path, Kind: Locked, PID: locked.pid, Reason: locked.Error()}
-		}
-		time.Sleep(2 * time.Millisecond)
+	if c.lock, err = takeLock(c.path); err != nil {
+		return nil, c.lockError(err)
 	}
 	if err := c.inspect(); err != nil {
 		c.lock.release()
@@ -86,6 +70,15 @@ func claimPath(path string, mode fs.FileMode, group string) (*claim, error) {
 		removeFIFO(name)
 	}
 	return c, nil
+}
+
+// lockError says why takeLock has failed.
+func (c *claim) lockError(err error) error {
+	var locked lockedError
+	if errors.As(err, &locked) {
+		return &PathError{Path: c.given, Kind: Locked, PID: locked.pid, Reason: locked.Error()}
+	}
+	return c.fail("lock it in the runtime folder", err)
 }
 
 // inspect says what is at the path; what is not ours to take is an error.

@@ -280,4 +280,41 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// A flux that is told to stop while it sends the file that it has adopted has let
+// the path go, and not yet the file: its successor would send it a second time.
+func TestAdoptedIsSentByOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "producer")
+	if err := os.WriteFile(path, []byte("early\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := CreateFlux(path, FluxOptions{Adopt: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	f.Stop(time.Minute)
+	for _, adopt := range []bool{true, false} {
+		pe := wantPathError(t, "while it is sent", closeIt(CreateFlux(path, FluxOptions{Adopt: adopt})), Locked, "still being sent")
+		if pe != nil && pe.PID != os.Getpid() {
+			t.Errorf("by process %d", pe.PID)
+		}
+	}
+	got, err := io.ReadAll(f.Adopted())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, "adopted", string(got), "early\n")
+	if err := f.Adopted().Remove(); err != nil {
+		t.Fatal(err)
+	}
+	g, err := CreateFlux(path, FluxOptions{Adopt: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if g.Adopted() != nil {
+		t.Error("the file is there a second time")
+	}
+}
+
 func itoa(n int) string { return strconv.Itoa(n) }

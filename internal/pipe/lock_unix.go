@@ -35,6 +35,20 @@ func (e lockedError) Error() string {
 	return fmt.Sprintf("already served by pid %d", e.pid)
 }
 
+// handOver bounds how long we wait for a lock whose name is free already: its
+// holder is just about to let go.
+const handOver = time.Second
+
+// takeLock is lockName, but waits for who is just about to let go.
+func takeLock(path string) (*nameLock, error) {
+	for deadline := time.Now().Add(handOver); ; time.Sleep(2 * time.Millisecond) {
+		l, err := lockName(path)
+		if err == nil || !errors.As(err, new(lockedError)) || lstatID(path) != (inodeID{}) || time.Now().After(deadline) {
+			return l, err
+		}
+	}
+}
+
 // lockName takes the lock for path, an absolute one, or fails at once with
 // lockedError.
 func lockName(path string) (*nameLock, error) {
