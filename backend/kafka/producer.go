@@ -241,7 +241,9 @@ func (p *producer) waitForRoom(ctx context.Context, n int64) error {
 		if p.linger {
 			// franz-go cannot know that somebody waits for what it lets
 			// linger.
-			go p.unlinger()
+			hurry, cancel := context.WithCancel(ctx)
+			defer cancel()
+			go p.unlinger(hurry)
 		}
 		stop := context.AfterFunc(ctx, func() {
 			p.mu.Lock()
@@ -264,12 +266,18 @@ func (p *producer) waitForRoom(ctx context.Context, n int64) error {
 	return nil
 }
 
-// unlinger sends now what lingers. A Flush whose context has ended does just
-// that.
-func (p *producer) unlinger() {
-	ctx, cancel := context.WithCancel(context.Background())
+// unlinger sends what lingers until ctx ends: now, and more and more seldom
+// then, since a record that has its room may be on its way to franz-go still. A
+// Flush whose context has ended does just that.
+func (p *producer) unlinger(ctx context.Context) {
+	over, cancel := context.WithCancel(context.Background())
 	cancel()
-	_ = p.cl.Flush(ctx)
+	for wait := time.Millisecond; ; wait *= 2 {
+		_ = p.cl.Flush(over)
+		if !pausing(ctx, wait) {
+			return
+		}
+	}
 }
 
 // newDeadline begins a new span of records that share a deadline: they are
@@ -392,12 +400,14 @@ func isFailedBefore(err error) bool {
 func (p *producer) Flush(ctx context.Context) error {
 	if p.linger {
 		// Held until the end: what still waits for its topic's partitions
-		// would linger after it has them.
+		// would linger after it has them. And again: what is in a run may be
+		// on its way to franz-go still.
 		hurry, cancel := context.WithCancel(ctx)
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			_ = p.cl.Flush(hurry)
+			for p.cl.Flush(hurry) == nil && pausing(hurry, time.Millisecond) {
+			}
 		}()
 		defer func() { cancel(); <-ended }()
 	}
