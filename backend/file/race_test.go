@@ -134,6 +134,73 @@ func TestHealedUnderASleepingReader(t *testing.T) {
 	}
 }
 
+// A reader has read a whole segment when the copy gets its name, and holds what
+// followed, too.
+func TestHealedBehindAReader(t *testing.T) {
+	for _, rolled := range []bool{false, true} {
+		t.Run(fmt.Sprint(rolled), func(t *testing.T) {
+			s := newSite(t, Options{SegmentSize: minSegment})
+			large := strings.Repeat("x", minSegment)
+			s.send("a", large, "c")
+			c := consume(t, s.open(), driver.ConsumerConfig{Streams: []string{"s"}, Start: driver.Earliest})
+			if got := c.next(); got != "s[0]:0=a" {
+				t.Fatal(got)
+			}
+			if !rolled {
+				s.o.SegmentSize = 1 << 20
+			}
+			s.poison(func() {})
+			s.send("e")
+			got := c.next()
+			for strings.Contains(got, "=x") && !strings.Contains(got, "=e") {
+				got += " " + c.next()
+			}
+			want := "s[0]:1=" + large + " s[0]:2=c s[0]:3=poison s[0]:4=e"
+			if got != want {
+				t.Errorf("got %.60s … %.60s", got, got[max(0, len(got)-60):])
+			}
+		})
+	}
+}
+
+// A reader has the end of before a repair when it opens the copy: what lies
+// behind the end of that is of a writer that died.
+func TestHealedWhileAReaderOpens(t *testing.T) {
+	s := newSite(t, Options{SegmentSize: minSegment})
+	large := strings.Repeat("x", minSegment)
+	s.send("a", large, "c")
+	root, err := s.open().store.open(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := openLog(root, driver.Shard{Stream: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReader(l, false)
+	defer r.close()
+	r.seek(4)
+	if _, err := r.t.load(); err != nil {
+		t.Fatal(err)
+	}
+	s.o.SegmentSize = 1 << 20
+	s.poison(func() {})
+	s.send("e")
+	s.die(stepWritten, false, "ghost")
+	seg, err := l.openSegment(0, os.O_RDONLY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.enter(seg, headerSize, 0)
+	b, err := r.read(1)
+	if err != nil || b == nil || b.Len() != 1 || string(b.Value(0)) != "e" {
+		t.Errorf("read %d messages, %v; want the last one", b.Len(), err)
+	}
+	if b, err = r.read(1); err != nil || b != nil {
+		t.Errorf("and then %v, %v", b, err)
+	}
+}
+
 // A writer dies while another one's sync fails. A reader that has the segment
 // open which the repair replaces must not find what the dead one left there.
 func TestHealedUnderAReaderOfLeftovers(t *testing.T) {

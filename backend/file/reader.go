@@ -97,7 +97,9 @@ func (r *reader) read(gen uint64) (*batch, error) {
 // will not grow any more.
 func (r *reader) limit() (int64, bool, error) {
 	end := r.t.last
-	if !r.t.some || r.seg.base > end.base || r.seg.base == end.base && r.pos >= end.pos || r.strict && r.next >= end.synced {
+	// That a segment is sealed counts only if the end was loaded after it was
+	// opened: it may be a copy that became the tail again.
+	if !r.t.some || r.seg.base > end.base || r.seg.base < end.base && r.size < 0 || r.seg.base == end.base && r.pos >= end.pos || r.strict && r.next >= end.synced {
 		var err error
 		if end, err = r.t.load(); err != nil {
 			return 0, false, err
@@ -194,6 +196,9 @@ func (r *reader) follow() error {
 			return err
 		}
 	}
+	if copied, err := r.reopen(); copied || err != nil {
+		return err
+	}
 	start, err := r.l.start()
 	if err != nil {
 		return err
@@ -230,6 +235,22 @@ func (r *reader) follow() error {
 	}
 	r.enter(seg, headerSize, seg.base)
 	return r.gap(from, seg.base, cause)
+}
+
+// reopen opens the segment again if another file has its name by now: a copy, which
+// holds the same up to here, and what followed (see appender.rewrite).
+func (r *reader) reopen() (bool, error) {
+	if _, links, err := fstat(r.seg.f); err != nil || links > 0 {
+		return false, err
+	}
+	seg, err := r.l.openSegment(r.seg.base, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // trimmed
+	}
+	if err == nil {
+		r.enter(seg, r.pos, r.next)
+	}
+	return err == nil, err
 }
 
 // block reads the next block and returns the batch in it. Both results are nil
