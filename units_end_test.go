@@ -106,15 +106,16 @@ func TestANamedProducersIDIsWrittenWhenItIsTold(t *testing.T) {
 // failed.
 func TestFlushingANamedProducerThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := units(t, 1, 0, drivertest.Nth(drivertest.OpUnit, 1, drivertest.Fault{Err: &seastreamer.Error{Kind: seastreamer.ErrTooLarge}}))
+		tell, taken := make(chan struct{}), make(chan struct{})
+		s, _ := units(t, 1, 0, drivertest.Nth(drivertest.OpUnit, 1, drivertest.Fault{Wait: taken, Err: &seastreamer.Error{Kind: seastreamer.ErrTooLarge}}))
 		p := namedProducer(t, s)
-		tell := make(chan struct{})
 		if err := p.Enqueue(t.Context(), seastreamer.Record{ID: 1}, func(seastreamer.Receipt, error) { <-tell }); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.Enqueue(t.Context(), seastreamer.Record{ID: 2}, nil); err != nil {
 			t.Fatal(err)
 		}
+		close(taken) // it fails once both have been
 		flushed := make(chan error, 1)
 		synctest.Wait()
 		go func() { flushed <- p.Flush(t.Context()) }()
