@@ -89,17 +89,23 @@ func (c *client) makeKeys(ctx context.Context, rc rueidis.Client, keys []string)
 	if rc.Mode() != rueidis.ClientModeCluster && len(keys) <= 1000 { // a script takes some thousands of keys
 		return c.makeTogether(ctx, rc, [][]string{keys})
 	}
-	apart := make([][]string, 0, len(keys))
-	for _, k := range keys[1:] {
-		apart = append(apart, []string{k})
-	}
-	err := c.makeTogether(ctx, rc, apart)
-	if err == nil {
-		if err = c.makeTogether(ctx, rc, [][]string{keys[:1]}); err != nil {
-			c.takeBack(ctx, rc, apart)
+	// The second key alone first: whoever makes that makes the others. Of several
+	// who made them all at once each would find one of another's, and none would
+	// succeed.
+	var made [][]string
+	second := min(2, len(keys))
+	for _, some := range [][]string{keys[1:second], keys[second:], keys[:1]} {
+		apart := make([][]string, 0, len(some))
+		for _, k := range some {
+			apart = append(apart, []string{k})
 		}
+		if err := c.makeTogether(ctx, rc, apart); err != nil {
+			c.takeBack(ctx, rc, made)
+			return err
+		}
+		made = append(made, apart...)
 	}
-	return err
+	return nil
 }
 
 // makeTogether makes the keys of each set at one moment, and all sets or, as
