@@ -79,6 +79,7 @@ type appender struct {
 	reserve int64 // blocks are reserved up to here, as far as this process knows
 
 	syncs   sync.Mutex
+	closing bool           // none begins any more
 	pending *time.Timer    // of the sync that is going to happen; nil where none is
 	running sync.WaitGroup // of syncs that are pending or happen
 }
@@ -240,6 +241,7 @@ func (w *appender) closeTail() {
 func (w *appender) close() {
 	w.syncs.Lock()
 	timer := w.pending
+	w.closing = true
 	w.syncs.Unlock()
 	if timer != nil && timer.Stop() {
 		if w.set().Sync == SyncInterval {

@@ -510,6 +510,37 @@ func TestMakeAStreamThatIsBeingDeleted(t *testing.T) {
 	wantText(t, "the new stream", s.shards(), "b")
 }
 
+// A commit that Close has left behind wants its log synced when the appender is
+// being closed, which does not wait for that any more.
+func TestSyncLaterWhileItCloses(t *testing.T) {
+	s := newSite(t, Options{Sync: SyncInterval})
+	d := s.open()
+	if _, err := send(d, "a"); err != nil {
+		t.Fatal(err)
+	}
+	w := d.opened[0].w
+	if err := w.lock(); err != nil { // as a commit does
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.Close(ended); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	await(t, "the sync that was due is stopped", func() bool {
+		w.syncs.Lock()
+		defer w.syncs.Unlock()
+		return w.pending == nil
+	})
+	w.syncLater(time.Hour)
+	w.syncs.Lock()
+	if w.pending != nil {
+		t.Error("a sync is going to happen after the end")
+	}
+	w.syncs.Unlock()
+	w.unlock()
+}
+
 // A unit whose commit finds that somebody died while deleting a stream that it
 // writes to finishes that, though the deletion takes the lock of its own record.
 func TestCommitFinishesADeletion(t *testing.T) {

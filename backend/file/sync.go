@@ -118,7 +118,7 @@ func (w *appender) syncSegments(from, to uint64, end slot) error {
 func (w *appender) syncLater(after time.Duration) {
 	w.syncs.Lock()
 	defer w.syncs.Unlock()
-	if w.pending != nil {
+	if w.pending != nil || w.closing {
 		return
 	}
 	w.running.Add(1)
