@@ -220,7 +220,7 @@ func (l *groupLane) take(ctx context.Context, rc rueidis.Client, p *post, entrie
 	cmds = append(cmds, rc.B().Xclaim().Key(p.key).Group(m.conf.Group).Consumer(m.name).MinIdleTime(millis(idle)).Id(ids...).Build())
 	answers, err := m.c.ask(ctx, rc, cmds...)
 	if err != nil {
-		p.orphans = true // it may have been done
+		p.lose(entries) // it may have been done
 		return err
 	}
 	list, err := answers[len(ids)].ToMessage()
@@ -229,7 +229,7 @@ func (l *groupLane) take(ctx context.Context, rc rueidis.Client, p *post, entrie
 	}
 	b, _, err := newBatch(&m.c.o, p.shard, valueOf(list))
 	if err != nil {
-		p.orphans = true
+		p.lose(entries)
 		return &driver.Error{Shard: p.shard, Kind: driver.ErrInvalid, Err: err}
 	}
 	b.attempts = make([]int32, b.Len())
@@ -260,6 +260,18 @@ func (l *groupLane) take(ctx context.Context, rc rueidis.Client, p *post, entrie
 	}
 	l.put(found)
 	return nil
+}
+
+// lose has entries looked for that may be ours now without our having them. Those
+// that we had nacked wait for nothing any more: if they were not taken, they are
+// idle for as long as before.
+func (p *post) lose(entries []pending) {
+	p.orphans = true
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	for _, e := range entries {
+		delete(p.delayed, e.id)
+	}
 }
 
 // lost finds out about entries that were pending right before and could not be

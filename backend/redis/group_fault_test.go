@@ -2,6 +2,7 @@ package redis
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -462,6 +464,47 @@ func TestClosedBeforeTheAnswer(t *testing.T) {
 	b.until("the message", func() bool { return len(b.got) > 0 })
 	if b.got[0].value != "2" {
 		t.Errorf("got %v", b.got)
+	}
+}
+
+// TestAnswerToAClaimIsLost: what was nacked is taken again, and the answer to
+// that is lost. It comes all the same, before the time-out has passed.
+func TestAnswerToAClaimIsLost(t *testing.T) {
+	t.Parallel()
+	s := redistest.ForTest(t, redistest.Options{})
+	var lost atomic.Bool
+	cut := make(chan struct{})
+	ln := between(t, s.Addr(1), func(to, from net.Conn, answers bool) {
+		b := make([]byte, 32<<10)
+		for {
+			n, err := from.Read(b)
+			switch {
+			case answers && lost.Load():
+				<-cut
+			case !answers && bytes.Contains(b[:n], []byte("\r\nXCLAIM\r\n")) && lost.CompareAndSwap(false, true):
+				_, _ = to.Write(b[:n])
+				// What it does shows elsewhere before the connection is cut.
+				for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+					if list, _ := s.Do(1, "XPENDING", "s", "g", "-", "+", "1"); strings.HasSuffix(strings.TrimSpace(list), "\n2") {
+						break
+					}
+				}
+				_, _ = to.Close(), from.Close()
+				close(cut)
+				return
+			}
+			if _, werr := to.Write(b[:n]); err != nil || werr != nil {
+				return
+			}
+		}
+	})
+	c := open(t, "redis://"+ln.Addr().String()+"/?ack_timeout=10m", Options{})
+	addNumbers(t, s, "s", "1")
+	w := newMate(t, c, "g", "s")
+	w.verdict(driver.VerdictNack, 0, w.wants("1 1")...)
+	w.wants("1 3")
+	if !lost.Load() {
+		t.Error("no answer was lost")
 	}
 }
 
