@@ -162,8 +162,13 @@ func (c *Consumer) Seek(ctx context.Context, to Start, shards ...Shard) error {
 	if c.settler != nil {
 		return &Error{Op: "seek", Kind: errors.ErrUnsupported, Err: fmt.Errorf("%s keeps a verdict per message of a group and no position: moving a group is administration, or read without a group", f.Backend)}
 	}
-	c.seeking.Lock()
-	defer c.seeking.Unlock()
+	select {
+	case c.seeking <- struct{}{}:
+		defer func() { <-c.seeking }()
+	case <-ctx.Done():
+		return stopped(ctx, "seek", nil)
+	case <-c.life.Done():
+	}
 	if c.isClosed() {
 		return &Error{Op: "seek", Kind: ErrClosed}
 	}

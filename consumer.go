@@ -30,7 +30,7 @@ type Consumer struct {
 	running   sync.WaitGroup
 	interrupt atomic.Pointer[context.CancelFunc] // of the Fetch under way
 	seek      atomic.Pointer[seekCommand]        // at most one at a time, under seeking
-	seeking   sync.Mutex
+	seeking   chan struct{}                      // capacity 1: who is in it seeks
 
 	// cut tells the loop to leave the batch in hand and look around: its
 	// context has ended, the consumer is closed, or a shard left or was
@@ -70,7 +70,7 @@ func openConsumer(ctx context.Context, s *Streamer, cfg ConsumerConfig, unit *se
 		cfg.RevokeTimeout = 5 * time.Second
 	}
 	c := &Consumer{owner: s, cfg: cfg, mon: s.mon, queue: newPrefetch(cfg.MaxBytes), windows: map[Shard]*window{},
-		moved: make(chan struct{}, 1), hurry: make(chan struct{}, 1), committing: make(chan struct{}, 1), unfinished: len(cfg.Until), finished: map[Shard]bool{}, unit: unit}
+		moved: make(chan struct{}, 1), hurry: make(chan struct{}, 1), committing: make(chan struct{}, 1), seeking: make(chan struct{}, 1), unfinished: len(cfg.Until), finished: map[Shard]bool{}, unit: unit}
 	c.life, c.end = context.WithCancel(context.Background())
 	d, err := open(ctx, driver.ConsumerConfig{
 		Streams: cfg.Streams, Group: cfg.Group, Start: cfg.Start, Isolation: cfg.Isolation, MaxBytes: cfg.MaxBytes,

@@ -12,6 +12,7 @@ import (
 	"github.com/seastreamer/seastreamer"
 	"github.com/seastreamer/seastreamer/backend/memory"
 	"github.com/seastreamer/seastreamer/driver"
+	"github.com/seastreamer/seastreamer/driver/drivertest"
 )
 
 // open opens a streamer on a store of its own and fills stream s with values
@@ -351,5 +352,37 @@ func BenchmarkRead(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/10_000, "ns/msg")
 		})
+	}
+}
+
+// A Seek that waits for another one still ends with its context.
+func TestSeekBehindAnotherOne(t *testing.T) {
+	begun, stuck := make(chan struct{}), make(chan struct{})
+	s := onStore(t, memory.NewStore(), 1, func(op drivertest.Op, n int) drivertest.Fault {
+		if op != drivertest.OpSeek || n > 1 {
+			return drivertest.Fault{}
+		}
+		close(begun)
+		return drivertest.Fault{Wait: stuck}
+	})
+	c := consumer(t, s, seastreamer.ConsumerConfig{})
+	first, second := make(chan error, 1), make(chan error, 1)
+	go func() { first <- c.Seek(t.Context(), seastreamer.Earliest) }()
+	<-begun
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("enough")
+	cancel(cause)
+	go func() { second <- c.Seek(ctx, seastreamer.Earliest) }()
+	select {
+	case err := <-second:
+		if !errors.Is(err, cause) {
+			t.Errorf("the second seek: %v, want its context's cause", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the second seek does not end with its context")
+	}
+	close(stuck)
+	if err := <-first; err != nil {
+		t.Error(err)
 	}
 }
