@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,15 +58,28 @@ type conversation struct {
 	d     *dialer
 	addr  string
 	until time.Time // for the first byte
-	begun bool      // it came; reads and read deadlines come from one goroutine at a time
 	reads int
+
+	mu    sync.Mutex // deadlines also come from who closes the client
+	begun bool       // the first byte came; written by the one goroutine that reads
+	asked time.Time  // the read deadline that franz-go wants
 }
 
 func (c *conversation) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = t
 	if !c.begun && (t.IsZero() || t.After(c.until)) {
 		t = c.until
 	}
 	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *conversation) SetDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = t
+	return c.Conn.SetDeadline(t)
 }
 
 func (c *conversation) Read(b []byte) (int, error) {
@@ -78,11 +92,13 @@ func (c *conversation) Read(b []byte) (int, error) {
 	}
 	switch {
 	case n > 0 && b[0] == 0:
+		c.mu.Lock()
 		c.begun = true
+		_ = c.Conn.SetReadDeadline(c.asked)
+		c.mu.Unlock()
 		if c.d.o.SASL == "" {
 			c.d.last.Store(nil)
 		}
-		_ = c.Conn.SetReadDeadline(time.Time{}) // franz-go sets its own for what comes next
 		return n, err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.d.last.Store(&conn.Error{Addr: c.addr, Err: conn.ErrSilent, Hint: "is it a Kafka broker?"})
