@@ -357,6 +357,11 @@ func (o *owner) Release(_ context.Context, shards []driver.Shard) error {
 func (o *owner) alive() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.ended()
+}
+
+// ended is alive under mu.
+func (o *owner) ended() error {
 	if o.dead != nil {
 		return &driver.Error{Kind: driver.ErrClosed, Err: fmt.Errorf("the owner has ended: %w", o.dead)}
 	}

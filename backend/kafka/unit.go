@@ -37,10 +37,11 @@ type unit struct {
 
 // Begin opens a unit.
 func (o *owner) Begin(ctx context.Context) (driver.Tx, error) {
-	if err := o.alive(); err != nil {
+	o.mu.Lock()
+	if err := o.ended(); err != nil {
+		o.mu.Unlock()
 		return nil, err
 	}
-	o.mu.Lock()
 	if o.open != nil {
 		o.mu.Unlock()
 		return nil, driver.Errorf(driver.ErrInvalid, "", "a unit of %q is open: there is one at a time", o.name)
@@ -162,11 +163,11 @@ func (u *unit) failure() error {
 func (u *unit) end() error {
 	u.o.mu.Lock()
 	defer u.o.mu.Unlock()
-	switch {
-	case u.ended.Load():
+	if u.ended.Load() {
 		return driver.Errorf(driver.ErrInvalid, "", "the unit has ended")
-	case u.o.dead != nil:
-		return &driver.Error{Kind: driver.ErrClosed, Err: fmt.Errorf("the owner has ended: %w", u.o.dead)}
+	}
+	if err := u.o.ended(); err != nil {
+		return err
 	}
 	u.ended.Store(true)
 	u.o.open = nil
