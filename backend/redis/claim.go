@@ -203,10 +203,10 @@ func (l *groupLane) failed(p *post, err error) error {
 // acknowledged and deleted it. So right before, in the same pipeline, the server
 // is asked once more what is still pending and idle.
 func (l *groupLane) take(ctx context.Context, rc rueidis.Client, p *post, entries []pending, now time.Time) error {
-	if len(entries) == 0 {
+	m := l.m
+	if len(entries) == 0 || m.isClosing() {
 		return nil
 	}
-	m := l.m
 	idle := entries[0].idle
 	ids := make([]string, len(entries))
 	for i, e := range entries {

@@ -52,3 +52,24 @@ func TestTakenByAnotherSinceItWasListed(t *testing.T) {
 		t.Errorf("want %v, and one message", &want)
 	}
 }
+
+// A member that is being closed takes nothing more: what it took would be handed
+// back at best, and the answer may come too late for that.
+func TestNothingIsTakenByWhoCloses(t *testing.T) {
+	s, c := single(t)
+	addNumbers(t, s, "s", "1")
+	m := newMate(t, c, "g", "s") // whose lane does not run before the first Fetch
+	s.Call(t, 1, "XREADGROUP", "GROUP", "g", "dead", "STREAMS", "s", ">")
+	rc, err := c.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.leaveGroup()
+	l := m.lanes[0]
+	if err := l.take(t.Context(), rc, l.posts[0], []pending{{id: driver.Seq{Hi: 1}, consumer: "dead", count: 1}}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if list := s.Call(t, 1, "XPENDING", "s", "g", "-", "+", "1", "dead"); list == "" {
+		t.Error("it was taken")
+	}
+}
