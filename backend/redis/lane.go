@@ -61,7 +61,7 @@ func (l *lane) run() {
 	for !m.isClosing() {
 		m.mu.Lock()
 		looks, reads, n, wait := l.plan()
-		room := m.queued < m.budget/2
+		room := m.queued < max(m.budget/2, 1) // what is left of a budget of one byte is nothing
 		parallel := min(len(m.lanes), mostLanes)
 		l.waits = !wait && (!room || m.reading >= parallel)
 		if !l.waits && !wait {

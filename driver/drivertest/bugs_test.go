@@ -79,6 +79,7 @@ func TestTheCasesFindPlantedBugs(t *testing.T) {
 			[]string{"features/no more and no less"}},
 		{"claims tombstones that it blurs", bugs{batch: func(b driver.Batch) driver.Batch { return blurred{b} }},
 			[]string{"features/no more and no less"}},
+		{"reads nothing that does not fit into the budget", bugs{narrow: true}, []string{"consume/a budget below a message"}},
 		{"fetch does not wake up", bugs{deafFetch: true}, []string{"cancel/fetch that waits"}},
 		{"settles nothing and flushes", bugs{deafFlush: true}, []string{"send/context ends after", "send/flush", "send/done once in order"}},
 	} {
@@ -137,7 +138,7 @@ type bugs struct {
 
 	commitOnFetch, gapToLatest, hideGap, newestGen, firstGen, ignoreFence, forgetCommit bool
 	ctxReachesSend, doneTwice, doneRefused, wrongOutcome, keepBytes, cut, dealKeys      bool
-	createOnRead, noRevoke, leak, deafFetch, deafFlush                                  bool
+	createOnRead, noRevoke, leak, deafFetch, deafFlush, narrow                          bool
 }
 
 type buggy struct {
@@ -164,7 +165,7 @@ func (d *buggy) Consumer(ctx context.Context, cfg driver.ConsumerConfig) (driver
 	if d.start != nil {
 		cfg.Start = d.start(cfg.Start)
 	}
-	c := &buggyConsumer{bugs: d.bugs}
+	c := &buggyConsumer{bugs: d.bugs, budget: cfg.MaxBytes}
 	c.ended = make(chan struct{})
 	assigned, revoked := cfg.Assigned, cfg.Revoked
 	cfg.Assigned = func(ctx context.Context, at []driver.Position) (uint64, []driver.Position, error) {
@@ -191,8 +192,9 @@ func (d *buggy) Consumer(ctx context.Context, cfg driver.ConsumerConfig) (driver
 type buggyConsumer struct {
 	driver.Consumer
 	bugs
-	once  sync.Once
-	ended chan struct{}
+	once   sync.Once
+	ended  chan struct{}
+	budget int
 
 	mu         sync.Mutex
 	gen, first uint64
@@ -220,6 +222,9 @@ func (c *buggyConsumer) Fetch(ctx context.Context, into []driver.Batch) ([]drive
 			}
 		}()
 		ctx = own
+	}
+	if c.narrow && c.budget == 1 {
+		<-c.ended
 	}
 	if late := c.late; late != nil {
 		c.late = nil

@@ -85,6 +85,18 @@ var consumeCases = []Case{
 		},
 	},
 	{
+		Topic: "consume", Name: "a budget below a message",
+		Sentence: "prefetch budget in bytes; zero is the driver's default",
+		Run: func(t *T) {
+			s := t.Stream(1)
+			recs, want := numbered(s, 20)
+			t.Writer().Send(recs...)
+			c := Streams(s)
+			c.MaxBytes = 1 // then it is a message at a time
+			t.Consume(c).Wants(want...)
+		},
+	},
+	{
 		Topic: "consume", Name: "next reaches the end",
 		Sentence: "Next its stable end, which is the first sequence number that a reader of committed messages has to wait for",
 		Run: func(t *T) {
