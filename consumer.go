@@ -296,6 +296,9 @@ func (c *Consumer) begin(ctx context.Context, b *Batch) (bool, error) {
 		// At most once: progress first. Where it cannot be stored nothing is
 		// handed over, and the next range tries again.
 		if err := c.commit(ctx, nil); err != nil {
+			if c.isClosed() || b.w.isClosed() {
+				return false, nil // which is why: the loop ends, or the shard has left
+			}
 			return false, wrap("commit before delivery", b.Shard(), err)
 		}
 	}

@@ -386,3 +386,29 @@ func TestSeekBehindAnotherOne(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A loop whose consumer is closed ends silently, also where it just commits
+// what it would deliver next.
+func TestClosingWhileABatchIsCommitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		s := onStore(t, memory.NewStore(), 1, drivertest.Nth(drivertest.OpCommit, 1, drivertest.Fault{Wait: stuck}))
+		c := consumer(t, s, seastreamer.ConsumerConfig{Group: "g", Ack: seastreamer.AckOnDelivery})
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for m, err := range c.Messages(context.Background()) {
+				t.Errorf("the loop yields %v and %v", m, err)
+			}
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := c.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close: %v, want one that is %v", err, context.DeadlineExceeded)
+		}
+		synctest.Wait()
+		close(stuck)
+		<-ended
+	})
+}
