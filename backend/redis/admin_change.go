@@ -87,7 +87,7 @@ func (c *client) shardKeys(stream string, from, to int) []string {
 // of the keys.
 func (c *client) makeKeys(ctx context.Context, rc rueidis.Client, keys []string) error {
 	if rc.Mode() != rueidis.ClientModeCluster && len(keys) <= 1000 { // a script takes some thousands of keys
-		return c.makeTogether(ctx, rc, [][]string{keys})
+		return c.makeTogether(ctx, rc, [][]string{keys}, false)
 	}
 	// The second key alone first: whoever makes that makes the others. Of several
 	// who made them all at once each would find one of another's, and none would
@@ -99,7 +99,7 @@ func (c *client) makeKeys(ctx context.Context, rc rueidis.Client, keys []string)
 		for _, k := range some {
 			apart = append(apart, []string{k})
 		}
-		if err := c.makeTogether(ctx, rc, apart); err != nil {
+		if err := c.makeTogether(ctx, rc, apart, len(made) > 0); err != nil {
 			c.takeBack(ctx, rc, made)
 			return err
 		}
@@ -108,9 +108,10 @@ func (c *client) makeKeys(ctx context.Context, rc rueidis.Client, keys []string)
 	return nil
 }
 
-// makeTogether makes the keys of each set at one moment, and all sets or, as
-// far as the servers answer, none.
-func (c *client) makeTogether(ctx context.Context, rc rueidis.Client, sets [][]string) error {
+// makeTogether makes the keys of each set at one moment, and all sets or none.
+// What a server has not answered is taken back only where nobody else can have
+// made it.
+func (c *client) makeTogether(ctx context.Context, rc rueidis.Client, sets [][]string, alone bool) error {
 	cmds := make([]rueidis.Completed, len(sets))
 	for i, keys := range sets {
 		cmds[i] = createEmpty.buildFor(rc.B(), keys)
@@ -120,6 +121,8 @@ func (c *client) makeTogether(ctx context.Context, rc rueidis.Client, sets [][]s
 	for i, a := range answers {
 		n, e := a.AsInt64()
 		switch {
+		case alone && a.NonRedisError() != nil:
+			made = append(made, sets[i]) // perhaps
 		case e != nil && err == nil:
 			err = c.keyFailure("", driver.Shard{}, sets[i][0], e)
 		case e == nil && n == 1:
@@ -127,6 +130,9 @@ func (c *client) makeTogether(ctx context.Context, rc rueidis.Client, sets [][]s
 		case e == nil && err == nil:
 			err = driver.Errorf(driver.ErrExists, "", "%s has a key %q", c.where(), sets[i][0])
 		}
+	}
+	if alone {
+		made = append(made, sets[len(answers):]...)
 	}
 	if err != nil {
 		c.takeBack(ctx, rc, made)
