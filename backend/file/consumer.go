@@ -62,6 +62,7 @@ type cursor struct {
 	gen    uint64
 	live   bool
 	sought bool
+	was    uint64      // how far the log before was read, if the stream was made anew
 	hot    atomic.Bool // there may be something to read
 	w      watch
 }
@@ -354,6 +355,9 @@ func (c *consumer) Seek(ctx context.Context, gen uint64, to map[driver.Shard]dri
 	for i, cur := range moved { // now that nothing fails any more
 		cur.r.seek(number(at[i].Next))
 		cur.gen, cur.sought = gen, true
+		if k := c.leaseOf(cur.shard); k != nil {
+			k.moveOn()
+		}
 		cur.hot.Store(true)
 	}
 	return at, nil

@@ -60,6 +60,29 @@ type lease struct {
 	last progressSlot // as stored
 	some bool         // there is one
 	log  uint64       // hash of the log's id
+	// Where the stream was made anew: the hash of the new log's id, and how far
+	// the old one was read. What is committed is of the old log until it must be
+	// of the new one, which is then not read from its start.
+	anew, was uint64
+}
+
+// recreated notes that the shard is read from another log.
+func (k *lease) recreated(log, was uint64) {
+	switch log {
+	case k.log, k.anew:
+	default:
+		if k.anew != 0 {
+			was = max(was, k.was)
+		}
+		k.anew, k.was = log, was
+	}
+}
+
+// moveOn has what is committed count in the new log.
+func (k *lease) moveOn() {
+	if k.anew != 0 {
+		k.log, k.anew = k.anew, 0
+	}
 }
 
 // join makes the consumer a member of its group and begins to serve it.
@@ -414,7 +437,7 @@ func (g *member) look() error {
 		g.c.mu.Lock()
 		for _, cur := range g.c.at {
 			if cur.shard.Stream == s.name {
-				s.held[cur.shard.Index].log = cur.r.l.id.hash()
+				s.held[cur.shard.Index].recreated(cur.r.l.id.hash(), cur.was)
 			}
 		}
 		g.c.mu.Unlock()
@@ -496,6 +519,9 @@ func (s *groupStream) load(i int32, k *lease) error {
 
 // store writes the progress of a shard. The lease is held.
 func (s *groupStream) store(i int32, k *lease, next uint64) error {
+	if next > k.was || k.some && next < k.last.next {
+		k.moveOn()
+	}
 	p := progressSlot{gen: k.last.gen + 1, epoch: k.last.epoch, next: next, time: now(), log: k.log}
 	var b [slotSize]byte
 	p.encode(b[:])

@@ -88,10 +88,10 @@ func (c *consumer) replaceDeleted(name string, m meta) error {
 			return err
 		}
 		watchers.disarm(&cur.w)
-		was := cur.r.want
+		cur.was = cur.r.want
 		cur.r.close()
 		cur.r = fresh.r
-		cur.r.recreated(was, first)
+		cur.r.recreated(cur.was, first)
 		cur.hot.Store(true)
 		signal(c.wake) // members look while Fetch sleeps
 	}

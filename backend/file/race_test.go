@@ -244,6 +244,39 @@ func TestRecreatedUnderAMember(t *testing.T) {
 	}
 }
 
+// What a member has of a stream's old log it may commit when the look has found
+// the new one. That is no position in the new one, which has it begin.
+func TestCommitOfARecreatedStream(t *testing.T) {
+	s := newSite(t, Options{})
+	s.send("a", "b", "c")
+	d := s.open()
+	c := consume(t, d, driver.ConsumerConfig{Streams: []string{"s"}, Group: "g", Start: driver.Earliest})
+	for !strings.HasSuffix(c.next(), "s[0]:2=c") {
+	}
+	if err := d.DeleteStream(t.Context(), "s"); err != nil {
+		t.Fatal(err)
+	}
+	s.send("x", "y", "z", "last")
+	con := c.Consumer.(*consumer)
+	await(t, "it looks", func() bool {
+		con.mu.Lock()
+		defer con.mu.Unlock()
+		return con.at[0].r.lost != nil
+	})
+	commit := func(next uint64) string {
+		t.Helper()
+		if err := con.Commit(t.Context(), []driver.Position{{Shard: driver.Shard{Stream: "s"}, Next: driver.SeqOf(next)}}); err != nil {
+			t.Fatal(err)
+		}
+		g := s.group(d, "g")
+		return fmt.Sprintf("%v, %d behind", g.Positions[0].Next, g.Positions[0].Behind.N)
+	}
+	wantText(t, "the old log's", commit(2), "0, 4 behind")
+	wantText(t, "the rest of it", commit(3), "0, 4 behind")
+	wantText(t, "the new one's", commit(1), "1, 3 behind")
+	wantText(t, "and its end", commit(4), "4, 0 behind")
+}
+
 // A member that is to take a shard over while its stream is gone waits for the
 // stream, as it does with the shards that it has.
 func TestRebalanceWithoutTheStream(t *testing.T) {
