@@ -6,10 +6,12 @@ import (
 	"bufio"
 	"bytes"
 	"math/rand/v2"
+	"net"
 	"os"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -108,6 +110,41 @@ func TestSecondSignal(t *testing.T) {
 	}
 	if !strings.Contains(errs.String(), "given up: ") {
 		t.Errorf("said %q", errs.String())
+	}
+}
+
+// A signal while the broker says nothing ends a command as such, and is no failure
+// of the broker.
+func TestSignalWhileConnecting(t *testing.T) {
+	for line, want := range map[string]int{
+		"produce x": 143, "bench pub": 143, "cp x y": 143, "cp x y --delivery at-least": 143, "mirror x y": 0,
+		"lag": 143, "top -1": 143, "consume x": 0, "tap p x": 0,
+	} {
+		t.Run(line, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			cmd := command(t.Context(), t.TempDir(), append([]string{"streamer"}, strings.Fields(line)...)...)
+			cmd.Env = append(cmd.Env, "STREAMER_URI=redis://"+l.Addr().String())
+			var errs bytes.Buffer
+			cmd.Stderr = &errs
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			c, err := l.Accept() // it has begun to wait
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			_ = cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != want || strings.Contains(errs.String(), "canceled") {
+				t.Errorf("exit code %d, want %d: %q", code, want, errs.String())
+			}
+		})
 	}
 }
 

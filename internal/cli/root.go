@@ -59,6 +59,9 @@ func Run(ctx context.Context, io *iostreams.Streams, args []string) int {
 	if e == nil {
 		return exit.OK
 	}
+	if n := f.Signal(); n != 0 && e.Code == exit.Partial && errors.Is(err, context.Canceled) {
+		e = exit.Silent(exit.Signal + n) // the signal ended what it waited for
+	}
 	text := e.Text(f.Program)
 	if f.Errors == "json" || wantsJSON(args) {
 		text = e.JSON()

@@ -176,7 +176,7 @@ func run(parent context.Context, o *Options) error {
 	sig.Status(c.summary)
 	err = c.run(ctx)
 	switch stopped := ctx.Err() != nil; {
-	case errors.Is(err, errStopped), err != nil && stopped && errors.Is(err, context.Cause(ctx)):
+	case errors.Is(err, errStopped), err != nil && stopped && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, context.Canceled)):
 		if !o.follow {
 			o.f.IO.Notice("stopped before the end: %s; the same command goes on there", c.summary())
 			return exit.Silent(sig.Code())

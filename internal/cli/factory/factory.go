@@ -35,7 +35,8 @@ type Factory struct {
 	Errors   string // text, json
 	Progress string // auto, never, json
 
-	warned bool // about a password on the command line
+	warned bool  // about a password on the command line
+	signal int32 // the first that came; for atomic
 }
 
 // New is a factory for this process.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -108,6 +109,7 @@ func (s *Signals) handle(sig os.Signal) {
 	s.mu.Unlock()
 	switch {
 	case !again:
+		atomic.StoreInt32(&s.f.signal, int32(n)) //nolint:gosec // a small number
 		s.stop(fmt.Errorf("%w: %v", errStopped, sig))
 		return
 	case still:
@@ -118,6 +120,9 @@ func (s *Signals) handle(sig os.Signal) {
 	}
 	s.exit(exit.Signal + int(n))
 }
+
+// Signal is the number of the signal that was the first to come, or 0.
+func (f *Factory) Signal() int { return int(atomic.LoadInt32(&f.signal)) }
 
 // say writes a line to standard error, if that takes it.
 func (s *Signals) say(line string) {
