@@ -25,6 +25,9 @@ func (m *consumer) failures(ctx context.Context, fetches kgo.Fetches) error {
 func (m *consumer) failure(ctx context.Context, s driver.Shard, err error) error {
 	m.mu.Lock()
 	cur := m.at[s]
+	if cur != nil && !cur.ready {
+		cur = nil // it is being assigned: this is about the last time that it was
+	}
 	m.mu.Unlock()
 	var loss *kgo.ErrDataLoss
 	var large *kgo.ErrDecompressTooLarge
