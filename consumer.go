@@ -386,14 +386,19 @@ func (c *Consumer) Close(ctx context.Context) error {
 	signal(c.queue.ready)
 	if c.settler != nil {
 		// Fetching has to end first: what it still brings is handed back too.
-		if c.awaitEnd(ctx) {
+		if c.awaitEnd(ctx, func() {}) {
 			err = errors.Join(err, wrap("hand back", Shard{}, c.handBack(ctx)))
 		}
 	}
 	err = errors.Join(err, wrap("close consumer", Shard{}, c.d.Close(ctx)))
-	if !c.awaitEnd(ctx) {
+	if !c.awaitEnd(ctx, c.letGo) {
 		return errors.Join(err, stopped(ctx, "close consumer", nil))
 	}
+	return err
+}
+
+// letGo ends what there is of every shard.
+func (c *Consumer) letGo() {
 	c.mu.Lock()
 	ws := c.windows
 	c.windows = map[Shard]*window{}
@@ -402,13 +407,17 @@ func (c *Consumer) Close(ctx context.Context) error {
 		w.kill()
 	}
 	c.queue.drop()
-	return err
 }
 
-// awaitEnd waits within ctx for the consumer's goroutines.
-func (c *Consumer) awaitEnd(ctx context.Context) bool {
+// awaitEnd waits within ctx for the consumer's goroutines. Then is called once
+// they have ended, also where that is later.
+func (c *Consumer) awaitEnd(ctx context.Context, then func()) bool {
 	ended := make(chan struct{})
-	go func() { c.running.Wait(); close(ended) }()
+	go func() {
+		c.running.Wait()
+		then()
+		close(ended)
+	}()
 	select {
 	case <-ended:
 		return true

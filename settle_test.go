@@ -314,3 +314,25 @@ func TestAGroupOfVerdictsHasNoPosition(t *testing.T) {
 		t.Errorf("Revoked: got error %v, want one that is %q", err, errors.ErrUnsupported)
 	}
 }
+
+// Whoever waits for a message to be lost is told when the consumer is closed,
+// also where Close had no time.
+func TestLostWhereCloseHadNoTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := verdicts(t, 1, nil)
+		c := consumer(t, s, seastreamer.ConsumerConfig{Group: "g", Ack: seastreamer.AckExplicit})
+		var m seastreamer.Message
+		each(t, c, 1, func(in seastreamer.Message) { m = in })
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := c.Close(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("Close: %v, want one that is %v", err, context.Canceled)
+		}
+		synctest.Wait()
+		select {
+		case <-m.Lost():
+		default:
+			t.Error("the message is not lost")
+		}
+	})
+}
