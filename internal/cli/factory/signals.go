@@ -24,8 +24,8 @@ const (
 )
 
 // Signals are what a long-running command does about signals: the first INT,
-// TERM or HUP stops it in order, the second ends it at once with 128 and the
-// signal's number. USR1 (and INFO where there is one) says on standard error
+// TERM or HUP stops it in order, the second, unless it comes together with the
+// first, ends it at once with 128 and the signal's number. USR1 (and INFO where there is one) says on standard error
 // how far it has come. A signal that was ignored when the process began, such
 // as INT in the background of a script or HUP under nohup, stays ignored.
 type Signals struct {
