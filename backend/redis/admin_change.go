@@ -87,37 +87,47 @@ func (c *client) shardKeys(stream string, from, to int) []string {
 // of the keys.
 func (c *client) makeKeys(ctx context.Context, rc rueidis.Client, keys []string) error {
 	if rc.Mode() != rueidis.ClientModeCluster && len(keys) <= 1000 { // a script takes some thousands of keys
-		return c.makeTogether(ctx, rc, [][]string{keys}, false)
+		_, err := c.makeTogether(ctx, rc, [][]string{keys}, false)
+		return err
 	}
 	// The second key alone first: whoever makes that makes the others. Of several
 	// who made them all at once each would find one of another's, and none would
 	// succeed.
-	var made [][]string
 	second := min(2, len(keys))
-	for _, some := range [][]string{keys[1:second], keys[second:], keys[:1]} {
-		apart := make([][]string, 0, len(some))
-		for _, k := range some {
-			apart = append(apart, []string{k})
+	parts := [][]string{keys[1:second]}
+	parts = slices.AppendSeq(parts, slices.Chunk(keys[second:], askAtOnce))
+	parts = append(parts, keys[:1])
+	// A part that is under way when ctx ends is waited for: a server that comes to
+	// it later would make the keys behind what takes them back.
+	whole := context.WithoutCancel(ctx)
+	var made [][]string
+	for _, part := range parts {
+		err := c.failure("", driver.Shard{}, ctx.Err())
+		if err == nil {
+			var some [][]string
+			some, err = c.makeTogether(whole, rc, slices.Collect(slices.Chunk(part, 1)), len(made) > 0)
+			made = append(made, some...)
 		}
-		if err := c.makeTogether(ctx, rc, apart, len(made) > 0); err != nil {
-			c.takeBack(ctx, rc, made)
+		if err != nil {
+			c.takeBack(whole, rc, made)
 			return err
 		}
-		made = append(made, apart...)
 	}
 	return nil
 }
 
-// makeTogether makes the keys of each set at one moment, and all sets or none.
-// What a server has not answered is taken back only where nobody else can have
-// made it.
-func (c *client) makeTogether(ctx context.Context, rc rueidis.Client, sets [][]string, alone bool) error {
+// makeTogether makes the keys of each set at one moment, and returns the sets
+// that are made. Where alone, as nobody else can be making them, those of which
+// the server answered nothing count as made: they may be.
+func (c *client) makeTogether(ctx context.Context, rc rueidis.Client, sets [][]string, alone bool) (made [][]string, err error) {
+	if len(sets) == 0 {
+		return nil, nil
+	}
 	cmds := make([]rueidis.Completed, len(sets))
 	for i, keys := range sets {
 		cmds[i] = createEmpty.buildFor(rc.B(), keys)
 	}
-	answers, err := c.askAll(ctx, rc, cmds)
-	var made [][]string
+	answers, err := c.ask(ctx, rc, cmds...)
 	for i, a := range answers {
 		n, e := a.AsInt64()
 		switch {
@@ -134,10 +144,7 @@ func (c *client) makeTogether(ctx context.Context, rc rueidis.Client, sets [][]s
 	if alone {
 		made = append(made, sets[len(answers):]...)
 	}
-	if err != nil {
-		c.takeBack(ctx, rc, made)
-	}
-	return err
+	return made, err
 }
 
 // deleteEmpty deletes streams that nobody has used since they were made.
@@ -153,13 +160,19 @@ for _, key in ipairs(KEYS) do
 end
 return n`
 
+// takeBack deletes what was made of a stream that there will not be. A
+// connection that has broken under the making is tried again for RequestTimeout.
 func (c *client) takeBack(ctx context.Context, rc rueidis.Client, sets [][]string) {
-	cmds := make([]rueidis.Completed, len(sets))
-	for i, keys := range sets {
-		cmds[i] = deleteEmpty.buildFor(rc.B(), keys)
-	}
-	if len(cmds) > 0 {
-		_, _ = c.askAll(context.WithoutCancel(ctx), rc, cmds)
+	ctx, cancel := context.WithTimeout(ctx, c.o.RequestTimeout)
+	defer cancel()
+	for tries := 1; len(sets) > 0; tries++ {
+		cmds := make([]rueidis.Completed, len(sets))
+		for i, keys := range sets {
+			cmds[i] = deleteEmpty.buildFor(rc.B(), keys)
+		}
+		if _, err := c.askAll(ctx, rc, cmds); err == nil || errors.Is(err, errClosed) || !sleep(ctx, backoff(tries)) {
+			return
+		}
 	}
 }
 

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/internal/redistest"
@@ -47,13 +49,48 @@ func TestCreateStreamTogether(t *testing.T) {
 	}
 }
 
-// A stream whose creation is given up half-way leaves no keys: nobody could
-// create it any more.
+// A stream whose creation fails half-way leaves no keys: nobody could create it
+// any more.
 func TestCreateStreamGivenUp(t *testing.T) {
 	t.Parallel()
+	t.Run("its context ends", func(t *testing.T) {
+		t.Parallel()
+		ctx, cancel := context.WithCancel(t.Context())
+		takenBack := make(chan struct{})
+		var once sync.Once
+		createHalf(ctx, t, context.Canceled, func(_ *redistest.Servers, server net.Conn, rest []byte) bool {
+			cancel()
+			select {
+			case <-takenBack: // too early
+			case <-time.After(50 * time.Millisecond):
+			}
+			_, err := server.Write(rest)
+			return err == nil
+		}, func(request []byte) {
+			if bytes.Contains(request, []byte("UNLINK")) {
+				once.Do(func() { close(takenBack) })
+			}
+		})
+	})
+	t.Run("its connection breaks", func(t *testing.T) {
+		t.Parallel()
+		createHalf(t.Context(), t, driver.ErrUnavailable, func(r *redistest.Servers, _ net.Conn, _ []byte) bool {
+			for r.Call(t, 1, "EXISTS", "s:100") != "1" {
+				runtime.Gosched()
+			}
+			return false
+		}, func([]byte) {})
+	})
+}
+
+// createHalf creates a stream through a connection between, which asks half
+// what to do when the server has the command for a shard in the middle and no
+// more: it goes on or breaks. Until then it gives no answers for what it has
+// seen since. Other requests are shown to see.
+func createHalf(ctx context.Context, t *testing.T, want error, half func(r *redistest.Servers, server net.Conn, rest []byte) (goOn bool), see func(request []byte)) {
 	r := redistest.ForTest(t, redistest.Options{})
-	ctx, cancel := context.WithCancel(t.Context())
-	var seen atomic.Bool // a command for a shard in the middle
+	middle := []byte("\r\ns:100\r\n") // the end of its command
+	var reached atomic.Bool
 	ln := between(t, r.Addr(1), func(to, from net.Conn, answers bool) {
 		b := make([]byte, 64<<10)
 		for {
@@ -61,27 +98,32 @@ func TestCreateStreamGivenUp(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if answers && seen.Load() {
-				<-ctx.Done() // it is done, and not known
+			at := -1
+			if !answers {
+				see(b[:n])
+				at = bytes.Index(b[:n], middle)
 			}
-			seen.Store(seen.Load() || bytes.Contains(b[:n], []byte("\r\ns:100\r\n")))
-			if _, err := to.Write(b[:n]); err != nil {
+			if at < 0 || reached.Swap(true) {
+				if _, err := to.Write(b[:n]); err != nil {
+					return
+				}
+				continue
+			}
+			at += len(middle)
+			if _, err := to.Write(b[:at]); err != nil || !half(r, to, b[at:n]) {
 				return
-			}
-			if seen.Load() {
-				cancel()
 			}
 		}
 	})
 	c := open(t, "redis://"+ln.Addr().String(), Options{})
-	// More than one script takes: a key each.
-	if err := c.CreateStream(ctx, driver.StreamSpec{Name: "s", Shards: 1100}); !errors.Is(err, context.Canceled) {
-		t.Fatalf("%v, want %v", err, context.Canceled)
+	spec := driver.StreamSpec{Name: "s", Shards: 1100} // more than one script takes: a key each
+	if err := c.CreateStream(ctx, spec); !errors.Is(err, want) {
+		t.Fatalf("%v, want %v", err, want)
 	}
 	if left := r.Call(t, 1, "KEYS", "*"); left != "" {
 		t.Errorf("%d keys are left", len(strings.Fields(left)))
 	}
-	if err := c.CreateStream(t.Context(), driver.StreamSpec{Name: "s", Shards: 1100}); err != nil {
+	if err := c.CreateStream(t.Context(), spec); err != nil {
 		t.Error(err)
 	}
 }
