@@ -62,7 +62,6 @@ type cursor struct {
 	gen    uint64
 	live   bool
 	sought bool
-	was    uint64      // how far the log before was read, if the stream was made anew
 	hot    atomic.Bool // there may be something to read
 	w      watch
 }

@@ -68,14 +68,10 @@ type lease struct {
 
 // recreated notes that the shard is read from another log.
 func (k *lease) recreated(log, was uint64) {
-	switch log {
-	case k.log, k.anew:
-	default:
-		if k.anew != 0 {
-			was = max(was, k.was)
-		}
-		k.anew, k.was = log, was
+	if k.anew != 0 {
+		was = max(was, k.was)
 	}
+	k.anew, k.was = log, was
 }
 
 // moveOn has what is committed count in the new log.
@@ -434,13 +430,6 @@ func (g *member) look() error {
 			return err
 		}
 		g.c.settlePending(s.name, m)
-		g.c.mu.Lock()
-		for _, cur := range g.c.at {
-			if cur.shard.Stream == s.name {
-				s.held[cur.shard.Index].recreated(cur.r.l.id.hash(), cur.was)
-			}
-		}
-		g.c.mu.Unlock()
 	}
 	return nil
 }

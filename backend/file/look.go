@@ -88,10 +88,13 @@ func (c *consumer) replaceDeleted(name string, m meta) error {
 			return err
 		}
 		watchers.disarm(&cur.w)
-		cur.was = cur.r.want
+		was := cur.r.want
 		cur.r.close()
 		cur.r = fresh.r
-		cur.r.recreated(cur.was, first)
+		cur.r.recreated(was, first)
+		if k := c.leaseOf(cur.shard); k != nil {
+			k.recreated(cur.r.l.id.hash(), was)
+		}
 		cur.hot.Store(true)
 		signal(c.wake) // members look while Fetch sleeps
 	}
