@@ -305,8 +305,8 @@ func (f *Flux) Close() error {
 	f.mu.Unlock()
 	f.in.close() // a Read that waits returns, and with it endMu
 	f.endMu.Lock()
+	defer f.endMu.Unlock()
 	f.ending.abort()
 	f.release()
-	f.endMu.Unlock()
 	return f.adopt.Close()
 }

@@ -221,6 +221,7 @@ func pump(ctx context.Context, o *Options, fl *pipe.Flux, sender *send.Sender) e
 		case <-ended:
 		}
 	}()
+	defer context.AfterFunc(sender.Over(), func() { _ = fl.Close() })()
 	err := adopted(work, fl, sender)
 	if err == nil {
 		err = sender.Run(work, sessions{fl})

@@ -113,6 +113,7 @@ func pump(ctx context.Context, sender *send.Sender, in *files) error {
 		in.Stop()
 		time.AfterFunc(drainTime, cancel)
 	})()
+	defer context.AfterFunc(sender.Over(), in.Stop)()
 	err := sender.Run(work, in)
 	return exit.Join(err, sender.Finish(work))
 }

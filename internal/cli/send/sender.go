@@ -31,7 +31,9 @@ type Sender struct {
 	sent, acked, failed, unknown, bad atomic.Int64
 	bytes                             atomic.Int64 // of the records sent
 	class                             atomic.Int32 // the least of the receipts' classes, plus 1; 0 is none yet
-	stop                              atomic.Bool  // a record failed, and that ends it
+
+	over context.Context // ended by a record that failed, where the policy is to fail
+	end  func()
 
 	mu    sync.Mutex
 	first error // what made the first record fail
@@ -44,6 +46,7 @@ type Sender struct {
 // New makes a sender.
 func New(io *iostreams.Streams, p *ss.Producer, f ss.Features, o *Options) *Sender {
 	s := &Sender{io: io, p: p, o: o, features: f}
+	s.over, s.end = context.WithCancel(context.Background())
 	s.again.life, s.again.end = context.WithCancel(context.Background())
 	s.pool = frame.NewPool(func(b *frame.Block) {
 		// Once per block: the callback of every record in it.
@@ -94,11 +97,15 @@ func (s *Sender) fail(err error) {
 	}
 	s.mu.Unlock()
 	if s.o.OnError == "fail" {
-		s.stop.Store(true)
+		s.end()
 	} else if first {
 		s.io.Warn("a record is left out: %v", err)
 	}
 }
+
+// Over ends when a record fails and the policy is to fail. Whoever calls Run has
+// its reader return then: Run itself would notice with the next message.
+func (s *Sender) Over() context.Context { return s.over }
 
 // Count is how much was sent so far.
 func (s *Sender) Count() iostreams.Count {
@@ -133,10 +140,12 @@ func (s *Sender) Run(ctx context.Context, src io.Reader) error {
 	check := s.o.CheckJSON != ""
 	repeats := s.o.durable == ss.AtLeastOnce
 	var e codec.Envelope
-	for !s.stop.Load() {
+	for s.over.Err() == nil {
 		m, err := r.Next()
 		switch {
 		case err == nil:
+		case s.over.Err() != nil: // Finish says why
+			return nil
 		case errors.Is(err, frame.ErrSessionEnd):
 			continue
 		case errors.Is(err, io.EOF), errors.Is(err, frame.ErrStopped):
