@@ -384,14 +384,15 @@ func (c *Consumer) Close(ctx context.Context) error {
 	}
 	c.end()
 	signal(c.queue.ready)
+	inTime := true
 	if c.settler != nil {
 		// Fetching has to end first: what it still brings is handed back too.
-		if c.awaitEnd(ctx, func() {}) {
+		if inTime = c.awaitEnd(ctx, func() {}); inTime {
 			err = errors.Join(err, wrap("hand back", Shard{}, c.handBack(ctx)))
 		}
 	}
 	err = errors.Join(err, wrap("close consumer", Shard{}, c.d.Close(ctx)))
-	if !c.awaitEnd(ctx, c.letGo) {
+	if !c.awaitEnd(ctx, c.letGo) || !inTime {
 		return errors.Join(err, stopped(ctx, "close consumer", nil))
 	}
 	return err
