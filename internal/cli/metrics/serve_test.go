@@ -19,18 +19,22 @@ import (
 	"github.com/seastreamer/seastreamer/metrics"
 )
 
-// silent is a broker that answers nothing.
+// silent is a broker that answers nothing, until it fails.
 type silent struct {
 	driver.Driver
 	driver.StreamAdmin
-	asked chan struct{}
+	asked, fails chan struct{}
 }
 
 func (s silent) StreamNames(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		close(s.asked)
-		<-ctx.Done()
-		yield("", ctx.Err())
+		select {
+		case <-s.fails:
+			yield("", &driver.Error{Kind: driver.ErrUnavailable})
+		case <-ctx.Done():
+			yield("", ctx.Err())
+		}
 	}
 }
 
@@ -53,39 +57,52 @@ func (n *notices) String() string {
 }
 
 // Being told to stop is no failure, also while somebody looks and the broker does
-// not answer.
+// not answer, or fails then.
 func TestStopDuringALook(t *testing.T) {
 	defer func(was time.Duration) { shutdownTime = was }(shutdownTime)
-	shutdownTime = 10 * time.Millisecond
-	d := memory.NewStore().Driver(memory.Options{})
-	asked := make(chan struct{})
-	c := admin.New(ss.New(silent{d, d.(driver.StreamAdmin), asked}, ss.Options{}))
-	var said notices
-	f := factory.New(&iostreams.Streams{Err: &said}, nil)
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- serve(ctx, f, c, "localhost:0", metrics.Options{Timeout: 2 * time.Second}) }()
-	url := ""
-	for url == "" {
-		time.Sleep(time.Millisecond)
-		if _, after, ok := strings.Cut(said.String(), "serving "); ok {
-			url, _, _ = strings.Cut(after, "\n")
+	for _, fails := range []bool{false, true} {
+		d := memory.NewStore().Driver(memory.Options{})
+		broker := silent{d, d.(driver.StreamAdmin), make(chan struct{}), make(chan struct{})}
+		c := admin.New(ss.New(broker, ss.Options{}))
+		var said notices
+		f := factory.New(&iostreams.Streams{Err: &said}, nil)
+		ctx, stop := context.WithCancel(t.Context())
+		if shutdownTime = 10 * time.Millisecond; fails {
+			shutdownTime = time.Minute
 		}
-	}
-	answered := make(chan struct{})
-	go func() {
-		defer close(answered)
-		if r, err := http.Get(url); err == nil {
-			_ = r.Body.Close()
+		done := make(chan error, 1)
+		go func() { done <- serve(ctx, f, c, "localhost:0", metrics.Options{Timeout: time.Minute}) }()
+		url := ""
+		for url == "" {
+			time.Sleep(time.Millisecond)
+			if _, after, ok := strings.Cut(said.String(), "serving "); ok {
+				url, _, _ = strings.Cut(after, "\n")
+			}
 		}
-	}()
-	<-asked
-	stop()
-	if err := <-done; err != nil {
-		t.Errorf("it ends with %v", err)
-	}
-	<-answered
-	if strings.Contains(said.String(), "warning") {
-		t.Errorf("it said %q", said.String())
+		answered := make(chan error, 1)
+		go func() {
+			r, err := http.Get(url)
+			if err == nil {
+				_ = r.Body.Close()
+			}
+			answered <- err
+		}()
+		<-broker.asked
+		stop()
+		if fails {
+			close(broker.fails)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("fails %v: it ends with %v", fails, err)
+		}
+		if err := <-answered; (err == nil) != fails {
+			t.Errorf("fails %v: who looks gets %v", fails, err)
+		}
+		if strings.Contains(said.String(), "warning") {
+			t.Errorf("fails %v: it said %q", fails, said.String())
+		}
+		if !fails {
+			close(broker.fails) // which ends the look
+		}
 	}
 }
