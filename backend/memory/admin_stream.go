@@ -116,11 +116,13 @@ func (d *client) DeleteStream(ctx context.Context, name string) error {
 		return err
 	}
 	d.store.mu.Lock()
+	for _, sh := range shards {
+		sh.gone.Store(true) // for groups that are not there yet
+	}
 	delete(d.store.streams, name)
 	groups, pools := slices.Collect(maps.Values(d.store.groups)), slices.Collect(maps.Values(d.store.pools))
 	d.store.mu.Unlock()
 	for _, sh := range shards {
-		sh.gone.Store(true)
 		sh.trim(^uint64(0)) // who still reads it finds nothing
 		for _, g := range groups {
 			g.forget(sh)

@@ -90,6 +90,33 @@ func TestAMemberOfADeletedStream(t *testing.T) {
 	}
 }
 
+// A group may be made while a stream of it is being deleted: it does not get to
+// know what nobody would have it forget any more.
+func TestJoinWhileAStreamIsDeleted(t *testing.T) {
+	d := NewStore().Driver(Options{AckTimeout: time.Minute}).(*client)
+	if err := d.CreateStream(t.Context(), driver.StreamSpec{Name: "s", Shards: 2}); err != nil {
+		t.Fatal(err)
+	}
+	shards, err := d.store.shards([]string{"s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	early := d.store.lockPool("early") // where the deletion stops in the middle
+	ended := make(chan error, 1)
+	go func() { ended <- d.DeleteStream(t.Context(), "s") }()
+	for there := err; there == nil; _, there = d.store.shards([]string{"s"}) {
+		runtime.Gosched()
+	}
+	d.joinPool(driver.ConsumerConfig{Group: "late", Streams: []string{"s"}}, shards)
+	early.mu.Unlock()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if in := d.store.groupInfo("late"); len(in.Positions) > 0 {
+		t.Errorf("the group knows %v", in.Positions)
+	}
+}
+
 // A member that gets nothing is woken by each message that the others get.
 func TestAFetchThatIsOftenWokenKeepsNothing(t *testing.T) {
 	d := filled(t, 1)
