@@ -479,6 +479,9 @@ func (g *member) place(cur *cursor, k *lease) error {
 		cur.r.seek(end)
 	default:
 		seq, err := cur.r.resolve(g.c.cfg.Start)
+		if err != nil && cur.r.l.deleted() {
+			return errDeleted // its segments are gone, or by their names another log's
+		}
 		if err != nil {
 			return err
 		}

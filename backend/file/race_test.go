@@ -322,6 +322,31 @@ func TestRebalanceWithoutTheStream(t *testing.T) {
 	}
 }
 
+// A member that is to begin at a time takes a shard over just while its stream is
+// deleted. That, too, is no end to it.
+func TestPlaceWhileItIsDeleted(t *testing.T) {
+	s := newSite(t, Options{})
+	s.send("a")
+	c := consume(t, s.open(), driver.ConsumerConfig{Streams: []string{"s"}, Group: "g", Start: driver.Since(time.Now().Add(-time.Hour))})
+	<-c.assigned
+	con := c.Consumer.(*consumer)
+	_, m, err := con.d.meta("s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cur, err := con.cursor(driver.Shard{Stream: "s"}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cur.r.close()
+	if err := s.open().DeleteStream(t.Context(), "s"); err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, "the place", con.g.place(cur, new(lease)), driver.ErrNotFound)
+	s.send("b")
+	wantErr(t, "the place, by the new stream's files", con.g.place(cur, new(lease)), driver.ErrNotFound)
+}
+
 // A look that has found the stream, and comes to its logs when it is being
 // deleted, or is gone, leaves the rest to the next one.
 func TestLookWhileItIsDeleted(t *testing.T) {
