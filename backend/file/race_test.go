@@ -532,6 +532,7 @@ func TestSyncThatCloseLeftBehind(t *testing.T) {
 // else the driver does does not wait for that.
 func TestMakeAStreamThatIsBeingDeleted(t *testing.T) {
 	s := newSite(t, Options{})
+	s.env.patience = 5 * limit // the sender waits for longer than the look below
 	s.send("a")
 	d := s.open()
 	if err := plain(d, driver.Record{Stream: "other"}); err != nil {
@@ -560,7 +561,7 @@ func TestMakeAStreamThatIsBeingDeleted(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(limit / 6):
+		case <-time.After(limit):
 			t.Error("a look at another stream waits for the deletion")
 		}
 	}
