@@ -93,6 +93,7 @@ func createHalf(ctx context.Context, t *testing.T, want error, half func(r *redi
 	var reached atomic.Bool
 	ln := between(t, r.Addr(1), func(to, from net.Conn, answers bool) {
 		b := make([]byte, 64<<10)
+		var tail []byte // of what came before: a read ends anywhere
 		for {
 			n, err := from.Read(b)
 			if err != nil {
@@ -100,8 +101,12 @@ func createHalf(ctx context.Context, t *testing.T, want error, half func(r *redi
 			}
 			at := -1
 			if !answers {
-				see(b[:n])
-				at = bytes.Index(b[:n], middle)
+				seen := append(tail, b[:n]...)
+				see(seen)
+				if i := bytes.Index(seen, middle); i >= 0 {
+					at = i + len(middle) - len(tail) // in b
+				}
+				tail = bytes.Clone(seen[max(0, len(seen)-len(middle)+1):])
 			}
 			if at < 0 || reached.Swap(true) {
 				if _, err := to.Write(b[:n]); err != nil {
@@ -109,7 +114,6 @@ func createHalf(ctx context.Context, t *testing.T, want error, half func(r *redi
 				}
 				continue
 			}
-			at += len(middle)
 			if _, err := to.Write(b[:at]); err != nil || !half(r, to, b[at:n]) {
 				return
 			}
