@@ -294,7 +294,18 @@ func TestNewShardsOfAGroupLater(t *testing.T) {
 	s := redistest.ForTest(t, redistest.Options{})
 	c := open(t, with(s.URL(), "request_timeout=2s&discover_every=2100ms&ack_timeout=10m"), Options{})
 	addNumbers(t, s, "s:0", "1")
-	w := mateOf(t, c, driver.ConsumerConfig{Group: "g", Streams: []string{"s"}, Start: driver.Earliest})
+	conf := driver.ConsumerConfig{Group: "g", Streams: []string{"s"}, Start: driver.Earliest}
+	w := &mate{t: t}
+	until(t, "a member", func() bool { // a busy machine may take longer for a request, once
+		m, err := c.Consumer(t.Context(), conf)
+		if err != nil {
+			wantKind(t, "open", err, driver.ErrUnavailable)
+			return false
+		}
+		w.member = m.(*member)
+		return true
+	})
+	t.Cleanup(w.leaveGroup)
 	w.wants("1 1")
 	addNumbers(t, s, "s:1", "2")
 	w.wants("2 1")
