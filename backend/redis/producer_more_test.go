@@ -221,6 +221,13 @@ type scriptedServer struct {
 	refusal string // what it says to all adds but the first; empty where it takes them
 }
 
+// added is how many records it has.
+func (s *scriptedServer) added() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.values)
+}
+
 func (s *scriptedServer) talk(c net.Conn) {
 	r := bufio.NewReader(c)
 	for {
