@@ -764,9 +764,8 @@ func (s stuckSource) Seek(ctx context.Context, _ Session) error {
 func TestTapStopWhileASessionBegins(t *testing.T) {
 	src := stuckSource{newMemSource(3, line), make(chan struct{})}
 	tap, path := startTap(t, TapOptions{Session: Restart}, src)
-	read := make(chan string, 1)
-	go func() { out, _ := try("", "cat", path); read <- out }()
+	cat := startCommand(t, nil, "cat", path)
 	<-src.seeking
 	tap.end(t)
-	wantText(t, "the reader", <-read, "")
+	wantText(t, "the reader", cat.wait(t), "")
 }
