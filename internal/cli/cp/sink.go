@@ -28,10 +28,10 @@ type claims struct {
 	back map[ss.Shard]bool // moved by this run: a session that is opened anew goes on
 }
 
-// open is f with brokers that c has its say in.
+// open makes a factory whose brokers c has its say in. It has no more of f than
+// Open needs.
 func (c *claims) open(f *factory.Factory) *factory.Factory {
-	g := *f
-	g.Registry = ss.Registry{}
+	g := &factory.Factory{IO: f.IO, Registry: ss.Registry{}}
 	for scheme, opener := range f.Registry {
 		g.Registry[scheme] = driver.OpenerFunc(func(ctx context.Context, u driver.URL) (driver.Driver, error) {
 			d, err := opener.Open(ctx, u)
@@ -41,7 +41,7 @@ func (c *claims) open(f *factory.Factory) *factory.Factory {
 			return sink{d, c}, nil
 		})
 	}
-	return &g
+	return g
 }
 
 // sink is a driver whose owners tell claims. Whether it is an Atomic at all its

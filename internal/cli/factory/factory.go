@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -35,8 +36,8 @@ type Factory struct {
 	Errors   string // text, json
 	Progress string // auto, never, json
 
-	warned bool  // about a password on the command line
-	signal int32 // the first that came; for atomic
+	warned bool         // about a password on the command line
+	signal atomic.Int32 // the first that came
 }
 
 // New is a factory for this process.

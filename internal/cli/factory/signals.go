@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -109,7 +108,7 @@ func (s *Signals) handle(sig os.Signal) {
 	s.mu.Unlock()
 	switch {
 	case !again:
-		atomic.StoreInt32(&s.f.signal, int32(n)) //nolint:gosec // a small number
+		s.f.signal.Store(int32(n)) //nolint:gosec // a small number
 		s.stop(fmt.Errorf("%w: %v", errStopped, sig))
 		return
 	case still:
@@ -122,7 +121,7 @@ func (s *Signals) handle(sig os.Signal) {
 }
 
 // Signal is the number of the signal that was the first to come, or 0.
-func (f *Factory) Signal() int { return int(atomic.LoadInt32(&f.signal)) }
+func (f *Factory) Signal() int { return int(f.signal.Load()) }
 
 // say writes a line to standard error, if that takes it.
 func (s *Signals) say(line string) {
