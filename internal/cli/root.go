@@ -59,8 +59,8 @@ func Run(ctx context.Context, io *iostreams.Streams, args []string) int {
 	if e == nil {
 		return exit.OK
 	}
-	if n := f.Signal(); n != 0 && e.Code == exit.Partial && errors.Is(err, context.Canceled) {
-		e = exit.Silent(exit.Signal + n) // the signal ended what it waited for
+	if n := f.SignalIn(err); n != 0 && e.Code == exit.Partial {
+		e = exit.Silent(exit.Signal + n)
 	}
 	text := e.Text(f.Program)
 	if f.Errors == "json" || wantsJSON(args) {

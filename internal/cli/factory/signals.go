@@ -120,8 +120,14 @@ func (s *Signals) handle(sig os.Signal) {
 	s.exit(exit.Signal + int(n))
 }
 
-// Signal is the number of the signal that was the first to come, or 0.
-func (f *Factory) Signal() int { return int(f.signal.Load()) }
+// SignalIn is the number of the first signal where err says that it has ended what
+// was waited for, else 0. Some backends say why a context has ended, some that it has.
+func (f *Factory) SignalIn(err error) int {
+	if errors.Is(err, errStopped) || errors.Is(err, context.Canceled) {
+		return int(f.signal.Load())
+	}
+	return 0
+}
 
 // say writes a line to standard error, if that takes it.
 func (s *Signals) say(line string) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,6 +33,23 @@ func TestSignalsThatComeTogetherAreOne(t *testing.T) {
 			t.Errorf("another one: exit code %d, said %q", code, said)
 		}
 	})
+}
+
+// A backend that has found out that a signal has ended what it did says so in one of
+// two ways; what fails else is no signal's.
+func TestSignalIn(t *testing.T) {
+	f, _ := newTest(nil)
+	ctx, stop := context.WithCancelCause(t.Context())
+	s := &Signals{f: f, stop: stop}
+	if n := f.SignalIn(context.Canceled); n != 0 {
+		t.Errorf("signal %d before there is one", n)
+	}
+	s.handle(syscall.SIGTERM)
+	for err, want := range map[error]syscall.Signal{ctx.Err(): syscall.SIGTERM, context.Cause(ctx): syscall.SIGTERM, errors.New("full"): 0} {
+		if n := f.SignalIn(fmt.Errorf("describe: %w", err)); n != int(want) {
+			t.Errorf("%v: signal %d, want %d", err, n, want)
+		}
+	}
 }
 
 // stuck is a terminal that is held (^S), or a pipe whose reader has stopped.
