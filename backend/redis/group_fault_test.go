@@ -323,7 +323,7 @@ func TestMembersInACluster(t *testing.T) {
 // TestMembersBehindSentinel: the master hands over, and then dies.
 func TestMembersBehindSentinel(t *testing.T) {
 	t.Parallel()
-	s := redistest.SentinelForTest(t, redistest.Options{})
+	s := redistest.SentinelForTest(t, redistest.Options{NodeTimeout: redistest.Patient})
 	c := open(t, s.URL(), Options{})
 	run(t, c, "XADD", "s", "1-0", "msg", "first")
 	w := newCrew(t, s.URL(), "s")
@@ -343,6 +343,9 @@ func TestMembersBehindSentinel(t *testing.T) {
 	sent = append(sent, w.write(c, "a", []string{"s"}, 200)...)
 	w.until("a-199")
 	told(t, s, master)
+	for _, sentinel := range []int{4, 5, 6} { // not before: on a busy machine there would be elections of theirs
+		s.Call(t, sentinel, "SENTINEL", "SET", redistest.MasterName, "down-after-milliseconds", "1000")
+	}
 	s.Kill(master)
 	sent = append(sent, w.write(c, "b", []string{"s"}, 200)...)
 	w.addLost(c, "s", sent)
