@@ -237,8 +237,7 @@ func (w *waiter) broken(err error) error {
 	most := 20 * time.Millisecond << min(w.failed, 6) // up to about a second
 	w.after = time.Now().Add(most/2 + rand.N(most/2)) //nolint:gosec // no secret
 	w.failed++
-	// A node's client is closed when the node leaves: another is there.
-	if closed := errors.Is(err, rueidis.ErrClosing); closed && w.c.check() == nil || errors.Is(err, errPanic) {
+	if errors.Is(err, errPanic) {
 		return &driver.Error{Kind: driver.ErrUnavailable, Err: err}
 	}
 	return w.c.failure("", driver.Shard{}, err)

@@ -139,6 +139,8 @@ func (c *client) describe(err error) (kind, text error) {
 		return kind, &answered{said, err}
 	}
 	switch {
+	case errors.Is(err, rueidis.ErrClosing) && c.check() == nil: // the master has changed, or a node has left
+		return driver.ErrUnavailable, &answered{c.where() + ": another node has taken the place of the one that was asked", err}
 	case errors.Is(err, rueidis.ErrClosing):
 		return driver.ErrClosed, nil
 	case errors.Is(err, context.Canceled):

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/seastreamer/seastreamer/driver"
 	"github.com/seastreamer/seastreamer/internal/redistest"
 )
@@ -413,4 +415,24 @@ func TestComesLater(t *testing.T) {
 	if err := add(t.Context(), c, "s", "x"); err != nil {
 		t.Error(err)
 	}
+}
+
+// A connection that rueidis closes as another node takes the place of its own,
+// under commands that wait there, is not the end of the driver: who asks again
+// asks the other node.
+func TestNodeReplaced(t *testing.T) {
+	r := redistest.ForTest(t, redistest.Options{})
+	c := open(t, r.URL(), Options{})
+	rc, err := c.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc.Close()
+	_, err = c.ask(t.Context(), rc, rc.B().Ping().Build())
+	wantKind(t, "while the driver is open", err, driver.ErrUnavailable)
+	t.Log(err)
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, "when it is closed", c.failure("", driver.Shard{}, rueidis.ErrClosing), driver.ErrClosed)
 }
