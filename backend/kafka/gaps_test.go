@@ -43,7 +43,7 @@ func TestLossOfBefore(t *testing.T) {
 			}()
 			select {
 			case <-ended:
-			case <-time.After(5 * time.Second): // it waits for this to return
+			case <-time.After(patience / 2): // it waits for this to return
 			}
 			opened <- m
 			return 1, nil, nil
