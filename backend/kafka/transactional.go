@@ -164,8 +164,14 @@ func (t *transactional) run(ctx context.Context, shards []driver.Shard, recs []*
 	if err := t.begin(ctx); err != nil {
 		return err
 	}
+	// franz-go has all of them before this can be given up: one that came later
+	// would belong to the next transaction.
+	var sent kgo.FirstErrPromise
+	for _, r := range recs {
+		t.cl.Produce(t.life, r, sent.Promise())
+	}
 	var failed error
-	if gone := t.c.ask(ctx, func() { failed = t.cl.ProduceSync(t.life, recs...).FirstErr() }); gone != nil {
+	if gone := t.c.ask(ctx, func() { failed = sent.Err() }); gone != nil {
 		return gone
 	}
 	if failed == nil && more != nil {

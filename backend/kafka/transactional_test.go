@@ -86,3 +86,40 @@ func TestClaimGivenUp(t *testing.T) {
 		}
 	}
 }
+
+type buffered func(*kgo.Record)
+
+func (f buffered) OnProduceRecordBuffered(r *kgo.Record) { f(r) }
+
+// TestRunGivenUp: a run is not given up before franz-go has all its records. One
+// that came later would belong to the transaction after it.
+func TestRunGivenUp(t *testing.T) {
+	cluster := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "s"))
+	c := open(t, url(cluster.ListenAddrs(), ""), Options{})
+	ctx, cancel := context.WithCancel(within(t))
+	ended, second := make(chan struct{}), make(chan struct{})
+	n := 0
+	p, err := c.newProducer(driver.ProducerConfig{Durability: driver.ExactlyOnce}, kgo.TransactionalID("id"), kgo.WithHooks(buffered(func(*kgo.Record) {
+		if n++; n == 1 {
+			return
+		}
+		defer close(second)
+		cancel()
+		select {
+		case <-ended:
+			t.Error("the run was given up, and a record of it was still to come")
+		case <-time.After(100 * time.Millisecond): // it waits for this to return
+		}
+	})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &transactional{producer: p, id: "id", version: safeTransactions}
+	defer x.Close(t.Context()) //nolint:errcheck // nothing is in flight
+	_ = x.run(ctx, nil, []*kgo.Record{{Topic: "s"}, {Topic: "s"}}, nil)
+	close(ended)
+	<-second
+	if err := x.clear(within(t)); err != nil {
+		t.Error(err)
+	}
+}
