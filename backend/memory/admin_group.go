@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -138,8 +139,22 @@ func (d *client) SetPositions(ctx context.Context, name string, at []driver.Posi
 	if err := busy(op, g.atWork()); err != nil {
 		return err
 	}
+	if err := exist(op, shards); err != nil {
+		return err
+	}
 	for i, sh := range shards {
 		g.progress[sh] = at[i].Next
+	}
+	return nil
+}
+
+// exist is an error where one of the shards is deleted since it was looked up: its
+// groups were told to forget it, and would not be again. The group is locked.
+func exist(op string, shards []*shard) error {
+	for _, sh := range shards {
+		if sh.gone.Load() {
+			return &driver.Error{Op: op, Shard: sh.id, Kind: driver.ErrNotFound, Err: errors.New("its stream was just deleted")}
+		}
 	}
 	return nil
 }
@@ -167,6 +182,9 @@ func busy(op string, members int) error {
 // move puts the pool at positions. What is out below them stays out. mu is held.
 func (p *pool) move(op string, shards []*shard, at []driver.Position) error {
 	if err := busy(op, len(p.members)); err != nil {
+		return err
+	}
+	if err := exist(op, shards); err != nil {
 		return err
 	}
 	for i, sh := range shards {

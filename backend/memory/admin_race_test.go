@@ -85,6 +85,49 @@ func TestCommitToADeletedStream(t *testing.T) {
 	}
 }
 
+// A meanwhile is a context in which something happens when it is asked for the
+// second time.
+type meanwhile struct {
+	context.Context
+	asked  int
+	happen func()
+}
+
+func (c *meanwhile) Err() error {
+	if c.asked++; c.asked == 2 {
+		c.happen()
+	}
+	return nil
+}
+
+// A group that is moved while one of its streams is deleted does not get to know
+// that stream again.
+func TestMoveAGroupWhileAStreamIsDeleted(t *testing.T) {
+	for name, o := range map[string]Options{"positions": {}, "verdicts": {AckTimeout: time.Minute}} {
+		t.Run(name, func(t *testing.T) {
+			d := NewStore().Driver(o).(*client)
+			var at []driver.Position
+			for _, s := range []string{"gone", "kept"} {
+				if err := d.CreateStream(t.Context(), driver.StreamSpec{Name: s}); err != nil {
+					t.Fatal(err)
+				}
+				at = append(at, driver.Position{Shard: driver.Shard{Stream: s}, Next: driver.SeqOf(1)})
+			}
+			ctx := &meanwhile{Context: t.Context(), happen: func() {
+				if err := d.DeleteStream(t.Context(), "gone"); err != nil {
+					t.Error(err)
+				}
+			}}
+			if err := d.SetPositions(ctx, "g", at); !errors.Is(err, driver.ErrNotFound) {
+				t.Errorf("move: %v, want ErrNotFound", err)
+			}
+			if in := d.store.groupInfo("g"); len(in.Positions) > 0 {
+				t.Errorf("the group knows %+v", in.Positions)
+			}
+		})
+	}
+}
+
 // A member that leaves still commits while Revoked runs, and would overwrite what
 // was set meanwhile.
 func TestMoveAGroupWhileItsLastMemberLeaves(t *testing.T) {
