@@ -294,7 +294,7 @@ func (w *crew) until(v string) {
 // TestMembersInACluster: shards in many slots, a hand-over, a member that dies.
 func TestMembersInACluster(t *testing.T) {
 	t.Parallel()
-	s := redistest.ClusterForTest(t, redistest.Options{})
+	s := redistest.ClusterForTest(t, redistest.Options{NodeTimeout: redistest.Patient})
 	c := open(t, s.URL(), Options{})
 	keys := make([]string, 8)
 	for i := range keys {
