@@ -209,7 +209,6 @@ func TestMissingStream(t *testing.T) {
 	}
 }
 
-// TestNewShards reads shards that come while it runs, from their start.
 // TestNewShardBehindItsProgress: a shard that is found while Fetch waits has
 // less than somebody has read of it before, and nothing else comes.
 func TestNewShardBehindItsProgress(t *testing.T) {
@@ -224,6 +223,7 @@ func TestNewShardBehindItsProgress(t *testing.T) {
 	r.wants("gap 5-0 2-1 truncated")
 }
 
+// TestNewShards reads shards that come while it runs, from their start.
 func TestNewShards(t *testing.T) {
 	for name, o := range map[string]Options{"exists": {}, "scan": {Discover: "scan"}} {
 		t.Run(name, func(t *testing.T) {
