@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -249,6 +250,26 @@ func TestNewShards(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNewShardIsClaimedSlowly: who is told of a new shard, and asks somebody else
+// where to begin there, may take longer than a request to the server.
+func TestNewShardIsClaimedSlowly(t *testing.T) {
+	t.Parallel()
+	s := redistest.ForTest(t, redistest.Options{})
+	c := open(t, s.URL(), Options{DiscoverEvery: 100 * time.Millisecond, RequestTimeout: time.Second})
+	s.Call(t, 1, "XADD", "k:0", "1-0", "msg", "x")
+	r := &sink{t: t, gens: map[driver.Shard]uint64{}, next: map[driver.Shard]driver.Seq{}}
+	r.claim = func(ctx context.Context) error {
+		if _, bounded := ctx.Deadline(); bounded {
+			<-ctx.Done()
+		}
+		return ctx.Err()
+	}
+	r.open(c, driver.ConsumerConfig{Streams: []string{"k"}})
+	r.quiet(10 * time.Millisecond)
+	s.Call(t, 1, "XADD", "k:1", "2-0", "msg", "x")
+	r.wants("2-0")
 }
 
 // TestFetchUnderChurn ends the context of most Fetches, and seeks, while

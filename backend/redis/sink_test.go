@@ -27,6 +27,7 @@ type sink struct {
 	events []string
 	got    []string // id or "gap …", in order
 	from   func(driver.Position) (driver.Seq, bool)
+	claim  func(context.Context) error // of a shard that is assigned, where it is not nil
 }
 
 // consume opens a consumer of c.
@@ -54,7 +55,12 @@ func (s *sink) open(c *client, conf driver.ConsumerConfig) {
 	})
 }
 
-func (s *sink) assigned(_ context.Context, at []driver.Position) (uint64, []driver.Position, error) {
+func (s *sink) assigned(ctx context.Context, at []driver.Position) (uint64, []driver.Position, error) {
+	if s.claim != nil {
+		if err := s.claim(ctx); err != nil {
+			return 0, nil, err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gen++

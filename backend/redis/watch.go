@@ -65,7 +65,9 @@ func (m *reader) findShards(ctx context.Context) error {
 		if len(fresh) == 0 {
 			continue
 		}
-		err = m.add(ctx, fresh, driver.Earliest)
+		// Not ctx: each request has its own time, and who is told may have to ask
+		// somebody else, for longer than ours take.
+		err = m.add(m.life, fresh, driver.Earliest)
 		var fatal *refusedError
 		if errors.As(err, &fatal) {
 			return fatal.err
