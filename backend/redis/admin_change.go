@@ -161,7 +161,8 @@ end
 return n`
 
 // takeBack deletes what was made of a stream that there will not be. A
-// connection that has broken under the making is tried again for RequestTimeout.
+// connection that has broken under the making, and a server that takes no
+// writes for the time being, is tried again for RequestTimeout.
 func (c *client) takeBack(ctx context.Context, rc rueidis.Client, sets [][]string) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.RequestTimeout)
 	defer cancel()
@@ -170,7 +171,14 @@ func (c *client) takeBack(ctx context.Context, rc rueidis.Client, sets [][]strin
 		for i, keys := range sets {
 			cmds[i] = deleteEmpty.buildFor(rc.B(), keys)
 		}
-		if _, err := c.askAll(ctx, rc, cmds); err == nil || errors.Is(err, errClosed) || !sleep(ctx, backoff(tries)) {
+		answers, err := c.askAll(ctx, rc, cmds)
+		left := slices.Clone(sets[len(answers):])
+		for i, a := range answers {
+			if a.NonRedisError() != nil || temporary(a.Error()) {
+				left = append(left, sets[i])
+			}
+		}
+		if sets = left; errors.Is(err, errClosed) || len(sets) > 0 && !sleep(ctx, backoff(tries)) {
 			return
 		}
 	}

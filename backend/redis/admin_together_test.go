@@ -66,8 +66,8 @@ func TestCreateStreamGivenUp(t *testing.T) {
 			}
 			_, err := server.Write(rest)
 			return err == nil
-		}, func(request []byte) {
-			if bytes.Contains(request, []byte("UNLINK")) {
+		}, func(_ *redistest.Servers, some []byte) {
+			if bytes.Contains(some, []byte("UNLINK")) {
 				once.Do(func() { close(takenBack) })
 			}
 		})
@@ -79,15 +79,30 @@ func TestCreateStreamGivenUp(t *testing.T) {
 				runtime.Gosched()
 			}
 			return false
-		}, func([]byte) {})
+		}, func(*redistest.Servers, []byte) {})
+	})
+	t.Run("its server then takes no writes for a moment", func(t *testing.T) {
+		t.Parallel()
+		var once sync.Once
+		createHalf(t.Context(), t, driver.ErrUnavailable, func(r *redistest.Servers, _ net.Conn, _ []byte) bool {
+			for r.Call(t, 1, "EXISTS", "s:100") != "1" {
+				runtime.Gosched()
+			}
+			r.Call(t, 1, "CONFIG", "SET", "min-replicas-to-write", "1")
+			return false
+		}, func(r *redistest.Servers, some []byte) {
+			if bytes.Contains(some, []byte("NOREPLICAS")) {
+				once.Do(func() { r.Call(t, 1, "CONFIG", "SET", "min-replicas-to-write", "0") })
+			}
+		})
 	})
 }
 
 // createHalf creates a stream through a connection between, which asks half
 // what to do when the server has the command for a shard in the middle and no
 // more: it goes on or breaks. Until then it gives no answers for what it has
-// seen since. Other requests are shown to see.
-func createHalf(ctx context.Context, t *testing.T, want error, half func(r *redistest.Servers, server net.Conn, rest []byte) (goOn bool), see func(request []byte)) {
+// seen since. What passes, requests and answers, is shown to see.
+func createHalf(ctx context.Context, t *testing.T, want error, half func(r *redistest.Servers, server net.Conn, rest []byte) (goOn bool), see func(r *redistest.Servers, some []byte)) {
 	r := redistest.ForTest(t, redistest.Options{})
 	middle := []byte("\r\ns:100\r\n") // the end of its command
 	var reached atomic.Bool
@@ -100,14 +115,14 @@ func createHalf(ctx context.Context, t *testing.T, want error, half func(r *redi
 				return
 			}
 			at := -1
+			seen := append(tail, b[:n]...)
+			see(r, seen)
 			if !answers {
-				seen := append(tail, b[:n]...)
-				see(seen)
 				if i := bytes.Index(seen, middle); i >= 0 {
 					at = i + len(middle) - len(tail) // in b
 				}
-				tail = bytes.Clone(seen[max(0, len(seen)-len(middle)+1):])
 			}
+			tail = bytes.Clone(seen[max(0, len(seen)-len(middle)+1):])
 			if at < 0 || reached.Swap(true) {
 				if _, err := to.Write(b[:n]); err != nil {
 					return
