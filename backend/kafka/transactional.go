@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -20,6 +21,8 @@ type transactional struct {
 	id      string
 	version int16 // of the cluster's transactions, see transactionVersion
 	open    bool  // of run: a transaction was begun, and may not have ended
+
+	turn sync.Mutex // held by what begins or ends a transaction, see alone
 }
 
 // safeTransactions is the transaction.version from which each transaction has
@@ -108,10 +111,21 @@ func (t *transactional) claim(ctx context.Context) error {
 
 // begin opens a transaction. The broker learns of it with the first record.
 func (t *transactional) begin(ctx context.Context) error {
-	var err error
-	if gone := t.c.ask(ctx, func() { err = t.cl.BeginTransaction() }); gone != nil {
-		return gone
-	}
+	return t.alone(ctx, t.cl.BeginTransaction)
+}
+
+// alone runs f, which begins or ends a transaction. Where ctx ends meanwhile f
+// goes on, and the next one waits for it: late, it would commit or drop what
+// belongs to the transaction after its own. It is not begun after ctx has ended.
+func (t *transactional) alone(ctx context.Context, f func() error) error {
+	_, err := asked(ctx, t.c, func() (struct{}, error) {
+		t.turn.Lock()
+		defer t.turn.Unlock()
+		if err := ctx.Err(); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, f()
+	})
 	return err
 }
 
@@ -119,14 +133,10 @@ func (t *transactional) begin(ctx context.Context) error {
 // request goes on where ctx ends, since to break it off would leave open what
 // became of it.
 func (t *transactional) end(ctx context.Context, commit kgo.TransactionEndTry) error {
-	var err error
-	if gone := t.c.ask(ctx, func() {
+	return t.alone(ctx, func() error {
 		t.settleTopics()
-		err = t.cl.EndTransaction(t.life, commit)
-	}); gone != nil {
-		return gone
-	}
-	return err
+		return t.cl.EndTransaction(t.life, commit)
+	})
 }
 
 // settleTopics waits until franz-go has stored the partitions of the topics that
@@ -139,10 +149,7 @@ func (t *transactional) settleTopics() { t.cl.PurgeTopicsFromProducing("/") }
 // abort drops the records that have not left, waits for the others, and aborts
 // the transaction. nil means that nothing of it will ever be seen.
 func (t *transactional) abort(ctx context.Context) error {
-	var err error
-	if gone := t.c.ask(ctx, func() { err = t.cl.AbortBufferedRecords(t.life) }); gone != nil {
-		return gone
-	}
+	err := t.alone(ctx, func() error { return t.cl.AbortBufferedRecords(t.life) })
 	if err == nil {
 		err = t.end(ctx, kgo.TryAbort)
 	}

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -121,5 +122,60 @@ func TestRunGivenUp(t *testing.T) {
 	<-second
 	if err := x.clear(within(t)); err != nil {
 		t.Error(err)
+	}
+}
+
+// A stander stands still, the first time, where franz-go begins to drop the
+// records of a transaction.
+type stander struct {
+	stood atomic.Bool
+	stand func()
+}
+
+func (*stander) Level() kgo.LogLevel { return kgo.LogLevelInfo }
+func (s *stander) Log(_ kgo.LogLevel, said string, _ ...any) {
+	if strings.Contains(said, "set to aborting") && !s.stood.Swap(true) {
+		s.stand()
+	}
+}
+
+// TestAbortGivenUp: an abort that was given up goes on, and what comes after it
+// waits for that. It would drop the records of the transaction after its own.
+func TestAbortGivenUp(t *testing.T) {
+	cluster := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "s"))
+	c := open(t, url(cluster.ListenAddrs(), ""), Options{})
+	ctx, cancel := context.WithCancel(within(t))
+	begun, release := make(chan struct{}), make(chan struct{})
+	p, err := c.newProducer(driver.ProducerConfig{Durability: driver.ExactlyOnce}, kgo.TransactionalID("id"), kgo.WithLogger(&stander{stand: func() {
+		close(begun)
+		cancel()
+		<-release
+	}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &transactional{producer: p, id: "id", version: safeTransactions}
+	defer x.Close(t.Context()) //nolint:errcheck // nothing is in flight
+	recs := []*kgo.Record{{Topic: "s"}}
+	failed := errors.New("it failed")
+	_ = x.run(ctx, nil, recs, func(context.Context) error { return failed })
+	<-begun
+	again := make(chan error, 1)
+	go func() {
+		err := x.clear(within(t))
+		if err == nil {
+			err = x.run(within(t), nil, recs, nil)
+		}
+		again <- err
+	}()
+	select {
+	case err := <-again:
+		t.Errorf("the next run has ended, and the abort before it has not: %v", err)
+		again <- err
+	case <-time.After(100 * time.Millisecond): // it waits
+	}
+	close(release)
+	if err := <-again; err != nil {
+		t.Errorf("the next run: %v", err)
 	}
 }
