@@ -69,6 +69,7 @@ type post struct {
 
 	// The rest of this block belongs to the lane's goroutine.
 	away    bool       // there is no such key: it was deleted
+	unsure  bool       // we may have made its group anew: the answer was lost
 	orphans bool       // a reply may have been lost: entries may be pending that nobody has seen
 	again   time.Time  // when to look for orphans once more; zero is never
 	full    bool       // the last read brought as much as it might

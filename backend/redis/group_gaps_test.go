@@ -1,10 +1,13 @@
 package redis
 
 import (
+	"bytes"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -168,6 +171,51 @@ func TestGroupIsDestroyed(t *testing.T) {
 	b.quiet(100 * time.Millisecond)
 	addNumbers(t, s, "s", "3")
 	b.wants("3 1")
+}
+
+// TestAnswerToARepairIsLost: a member makes the group anew, and does not get the
+// answer to that. Nobody else can say what it means.
+func TestAnswerToARepairIsLost(t *testing.T) {
+	t.Parallel()
+	s := redistest.ForTest(t, redistest.Options{})
+	var armed, lost atomic.Bool
+	cut := make(chan struct{})
+	ln := between(t, s.Addr(1), func(to, from net.Conn, answers bool) {
+		b := make([]byte, 32<<10)
+		for {
+			n, err := from.Read(b)
+			switch {
+			case answers && lost.Load():
+				<-cut
+			case !answers && bytes.Contains(b[:n], []byte("BUSYGROUP")) && armed.CompareAndSwap(true, false):
+				lost.Store(true)
+				_, _ = to.Write(b[:n])
+				// What it does shows elsewhere before the connection is cut.
+				for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+					if groups, _ := s.Do(1, "XINFO", "GROUPS", "s"); strings.TrimSpace(groups) != "" {
+						break
+					}
+				}
+				_, _ = to.Close(), from.Close()
+				close(cut)
+				return
+			}
+			if _, werr := to.Write(b[:n]); err != nil || werr != nil {
+				return
+			}
+		}
+	})
+	c := open(t, "redis://"+ln.Addr().String(), Options{})
+	addNumbers(t, s, "s", "1", "2")
+	w := newMate(t, c, "g", "s")
+	w.verdict(driver.VerdictAck, 0, w.wants("1 1", "2 1")...)
+	armed.Store(true)
+	s.Call(t, 1, "XGROUP", "DESTROY", "s", "g")
+	w.wantsGap("2-1", "0-1", driver.GapRecreated)
+	w.wants("1 1", "2 1")
+	if !lost.Load() {
+		t.Error("no answer was lost")
+	}
 }
 
 // TestStreamIsDeleted: the member waits until it is there again, and reads it

@@ -241,12 +241,13 @@ func (m *member) clean(ctx context.Context) {
 }
 
 // comeBack looks for keys that were deleted, and goes on with those that are
-// there again.
+// there again. It also finds out whether a group was made anew where the answer
+// to that was lost.
 func (l *groupLane) comeBack(ctx context.Context) error {
 	l.m.mu.Lock()
 	var away []*post
 	for _, p := range l.posts {
-		if p.away {
+		if p.away || p.unsure {
 			away = append(away, p)
 		}
 	}
@@ -281,19 +282,26 @@ func (l *groupLane) mend(ctx context.Context, posts []*post) (mended bool, err e
 	}
 	results, err := m.createGroups(ctx, rc, posts, slices.Repeat([]string{"0"}, len(posts)))
 	if err != nil {
+		for _, p := range posts {
+			p.unsure = true
+		}
+		l.pass = time.Time{} // before anything is read from there
 		return false, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i, p := range posts {
 		r := results[i]
+		if r.err != nil && !isNoKey(r.err) {
+			return mended, m.c.keyFailure("", p.shard, p.key, r.err)
+		}
+		unsure := p.unsure
+		p.unsure = false
 		switch {
-		case isNoKey(r.err):
+		case r.err != nil:
 			mended = mended || !p.away
 			p.away = true
 			p.forget()
-		case r.err != nil:
-			return mended, m.c.keyFailure("", p.shard, p.key, r.err)
 		case r.made:
 			mended = true
 			l.put([]parcel{{gap: &driver.GapError{Shard: p.shard, From: p.last.Succ(), To: r.front, Cause: driver.GapRecreated}}})
@@ -302,6 +310,9 @@ func (l *groupLane) mend(ctx context.Context, posts []*post) (mended bool, err e
 			p.forget()
 		case p.away || r.last.Less(p.last): // another member has made it
 			mended = true
+			if unsure { // or we have: rather said by two than by nobody
+				l.put([]parcel{{gap: &driver.GapError{Shard: p.shard, From: p.last.Succ(), To: r.last.Succ(), Cause: driver.GapRecreated}}})
+			}
 			p.away = false
 			p.begins(&r)
 			p.forget()
