@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,10 +39,11 @@ type waiter struct {
 	name string
 
 	// The rest of this block belongs to the goroutine that calls do.
-	addr   string    // of the node, where a redirection has named it
-	asking bool      // the node has the key and not yet its slot
-	failed int       // attempts in a row
-	after  time.Time // not to try again before
+	addr   string     // of the node, where a redirection has named it
+	asking bool       // the node has the key and not yet its slot
+	failed int        // attempts in a row
+	after  time.Time  // not to try again before
+	given  *dedicated // the last one that was given up under a command, see revoke
 
 	kick chan struct{} // ends the pause between two attempts
 
@@ -142,6 +144,7 @@ func (w *waiter) try(ctx context.Context, within time.Duration, build func(b rue
 		w.cut()
 		switch {
 		case ctx.Err() != nil:
+			w.given = conn
 			return nil, ctx.Err()
 		case w.c.check() != nil:
 			return nil, errClosed
@@ -327,6 +330,28 @@ func (w *waiter) cut() {
 	if conn != nil {
 		_ = conn.Close()
 	}
+}
+
+// revoke has the server drop what was given up with its connection and is
+// perhaps still on its way: else it would be carried out whenever it comes. It
+// belongs to who calls do. The name says whether the number is still that of the
+// connection: a server that was started again gives the same numbers to others.
+func (w *waiter) revoke(ctx context.Context) error {
+	conn := w.given
+	if w.given = nil; conn == nil || conn.id == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, deadAfter)
+	defer cancel()
+	b := conn.node.B()
+	answers, err := w.c.ask(ctx, conn.node, b.Arbitrary("CLIENT", "LIST", "ID", conn.id).Build())
+	if err != nil {
+		return err
+	}
+	if list, _ := answers[0].ToString(); strings.Contains(list, " name="+w.name+" ") {
+		_, err = w.c.ask(ctx, conn.node, b.Arbitrary("CLIENT", "KILL", "ID", conn.id).Build())
+	}
+	return err
 }
 
 // close ends the connection. The waiter may be used again.

@@ -459,6 +459,11 @@ func (m *member) finish(ctx context.Context) {
 	for _, l := range lanes {
 		l.w.close()
 	}
+	for _, l := range lanes {
+		if l.w.revoke(ctx) != nil {
+			break // nobody answers, and there is no time to ask for each
+		}
+	}
 	m.leave(ctx)
 }
 

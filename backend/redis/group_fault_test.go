@@ -516,6 +516,47 @@ func TestClosedBeforeTheAnswer(t *testing.T) {
 	}
 }
 
+// TestReadComesAfterClose: a read that Close gives up is still on its way to the
+// server, and comes there when the member is gone. It takes nothing any more.
+func TestReadComesAfterClose(t *testing.T) {
+	t.Parallel()
+	s := redistest.ForTest(t, redistest.Options{})
+	var armed atomic.Bool
+	held, late := make(chan struct{}), make(chan struct{})
+	ln := between(t, s.Addr(1), func(to, from net.Conn, answers bool) {
+		b := make([]byte, 32<<10)
+		for {
+			n, err := from.Read(b)
+			if !answers && bytes.Contains(b[:n], []byte("\r\nXREADGROUP\r\n")) && armed.CompareAndSwap(true, false) {
+				close(held)
+				<-late
+				_, _ = to.Write(b[:n])
+				return
+			}
+			if _, werr := to.Write(b[:n]); err != nil || werr != nil {
+				return
+			}
+		}
+	})
+	c := open(t, "redis://"+ln.Addr().String()+"/?ack_timeout=10m", Options{})
+	addNumbers(t, s, "s", "1")
+	w := newMate(t, c, "g", "s")
+	w.verdict(driver.VerdictAck, 0, w.wants("1 1")...)
+	addNumbers(t, s, "s", "2")
+	armed.Store(true)
+	go func() { _, _ = w.Fetch(t.Context(), nil) }()
+	<-held
+	if err := w.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	close(late)
+	until(t, "the server sees the end of the connection", func() bool {
+		return !strings.Contains(s.Call(t, 1, "CLIENT", "LIST"), "name="+w.lanes[0].w.name+" ")
+	})
+	b := newMate(t, open(t, with(s.URL(), "ack_timeout=10m"), Options{}), "g", "s")
+	b.wants("2 1")
+}
+
 // TestAnswerToAClaimIsLost: what was nacked is taken again, and the answer to
 // that is lost. It comes all the same, before the time-out has passed.
 func TestAnswerToAClaimIsLost(t *testing.T) {
