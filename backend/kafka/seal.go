@@ -21,22 +21,27 @@ import (
 
 // A sealing looks after one unit.
 type sealing struct {
-	done chan struct{} // closed at the end; then
-	err  error         // is what a unit after it fails with
+	shards []driver.Shard // to look at
+	done   chan struct{}  // closed at the end; then
+	err    error          // is what a unit after it fails with
 }
 
-// sealLater begins to look after a unit that has ended.
+// sealLater begins to look after a unit that has ended. One that has nothing
+// anywhere has not waited for those before it: they are looked after again.
 func (o *owner) sealLater(shards []driver.Shard) {
-	s := &sealing{done: make(chan struct{})}
+	s := &sealing{shards: shards, done: make(chan struct{})}
 	o.mu.Lock()
 	due := o.pause.due()
+	if len(shards) == 0 && o.sealing != nil {
+		s.shards = o.sealing.shards
+	}
 	o.sealing = s
 	o.mu.Unlock()
 	go func() {
 		defer close(s.done)
 		// Not sooner than there is a chance to find it done.
 		pausing(o.life, time.Until(due))
-		s.err = o.units.sealed(o.life, shards)
+		s.err = o.units.sealed(o.life, s.shards)
 	}()
 }
 
