@@ -162,23 +162,30 @@ return n`
 
 // takeBack deletes what was made of a stream that there will not be. A
 // connection that has broken under the making, and a server that takes no
-// writes for the time being, is tried again for RequestTimeout.
+// writes for the time being, is tried again for RequestTimeout. The first set
+// goes last: until then nobody makes the others anew, which a deletion that
+// comes twice would hit.
 func (c *client) takeBack(ctx context.Context, rc rueidis.Client, sets [][]string) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.RequestTimeout)
 	defer cancel()
-	for tries := 1; len(sets) > 0; tries++ {
-		cmds := make([]rueidis.Completed, len(sets))
-		for i, keys := range sets {
+	for tries := 0; len(sets) > 0; {
+		first := sets[:min(1, len(sets)-1)]
+		some := sets[len(first):]
+		cmds := make([]rueidis.Completed, len(some))
+		for i, keys := range some {
 			cmds[i] = deleteEmpty.buildFor(rc.B(), keys)
 		}
 		answers, err := c.askAll(ctx, rc, cmds)
-		left := slices.Clone(sets[len(answers):])
+		sets = slices.Concat(first, some[len(answers):])
 		for i, a := range answers {
 			if a.NonRedisError() != nil || temporary(a.Error()) {
-				left = append(left, sets[i])
+				sets = append(sets, some[i])
 			}
 		}
-		if sets = left; errors.Is(err, errClosed) || len(sets) > 0 && !sleep(ctx, backoff(tries)) {
+		if len(sets) == len(first) {
+			continue
+		}
+		if tries++; errors.Is(err, errClosed) || !sleep(ctx, backoff(tries)) {
 			return
 		}
 	}

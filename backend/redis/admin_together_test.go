@@ -66,43 +66,72 @@ func TestCreateStreamGivenUp(t *testing.T) {
 			}
 			_, err := server.Write(rest)
 			return err == nil
-		}, func(_ *redistest.Servers, some []byte) {
+		}, func(_ *redistest.Servers, _ bool, some []byte) bool {
 			if bytes.Contains(some, []byte("UNLINK")) {
 				once.Do(func() { close(takenBack) })
 			}
+			return true
 		})
 	})
 	t.Run("its connection breaks", func(t *testing.T) {
 		t.Parallel()
-		createHalf(t.Context(), t, driver.ErrUnavailable, func(r *redistest.Servers, _ net.Conn, _ []byte) bool {
-			for r.Call(t, 1, "EXISTS", "s:100") != "1" {
-				runtime.Gosched()
-			}
-			return false
-		}, func(*redistest.Servers, []byte) {})
+		createHalf(t.Context(), t, driver.ErrUnavailable, breakOff(t), func(*redistest.Servers, bool, []byte) bool { return true })
 	})
 	t.Run("its server then takes no writes for a moment", func(t *testing.T) {
 		t.Parallel()
 		var once sync.Once
-		createHalf(t.Context(), t, driver.ErrUnavailable, func(r *redistest.Servers, _ net.Conn, _ []byte) bool {
-			for r.Call(t, 1, "EXISTS", "s:100") != "1" {
-				runtime.Gosched()
-			}
-			r.Call(t, 1, "CONFIG", "SET", "min-replicas-to-write", "1")
-			return false
-		}, func(r *redistest.Servers, some []byte) {
+		createHalf(t.Context(), t, driver.ErrUnavailable, func(r *redistest.Servers, server net.Conn, rest []byte) bool {
+			defer r.Call(t, 1, "CONFIG", "SET", "min-replicas-to-write", "1")
+			return breakOff(t)(r, server, rest)
+		}, func(r *redistest.Servers, _ bool, some []byte) bool {
 			if bytes.Contains(some, []byte("NOREPLICAS")) {
 				once.Do(func() { r.Call(t, 1, "CONFIG", "SET", "min-replicas-to-write", "0") })
 			}
+			return true
 		})
 	})
+	// Its connection breaks again under what takes it back, which so comes twice.
+	t.Run("somebody else creates it meanwhile", func(t *testing.T) {
+		t.Parallel()
+		var back, made atomic.Bool
+		var once sync.Once
+		createHalf(t.Context(), t, driver.ErrUnavailable, breakOff(t), func(r *redistest.Servers, answers bool, some []byte) bool {
+			if !answers {
+				back.Store(back.Load() || bytes.Contains(some, []byte("UNLINK")))
+				return true
+			}
+			if !back.Load() || made.Load() {
+				return true
+			}
+			once.Do(func() { // all answers wait for it, and are lost
+				for len(strings.Fields(r.Call(t, 1, "KEYS", "*"))) > 1 {
+					runtime.Gosched()
+				}
+				err := open(t, r.URL(), Options{}).CreateStream(t.Context(), driver.StreamSpec{Name: "s", Shards: 1100})
+				wantKind(t, "while what was made is taken back", err, driver.ErrExists)
+				made.Store(true)
+			})
+			return false
+		})
+	})
+}
+
+// breakOff breaks a connection when what it was asked for half-way is done.
+func breakOff(t *testing.T) func(*redistest.Servers, net.Conn, []byte) bool {
+	return func(r *redistest.Servers, _ net.Conn, _ []byte) bool {
+		for r.Call(t, 1, "EXISTS", "s:100") != "1" {
+			runtime.Gosched()
+		}
+		return false
+	}
 }
 
 // createHalf creates a stream through a connection between, which asks half
 // what to do when the server has the command for a shard in the middle and no
 // more: it goes on or breaks. Until then it gives no answers for what it has
-// seen since. What passes, requests and answers, is shown to see.
-func createHalf(ctx context.Context, t *testing.T, want error, half func(r *redistest.Servers, server net.Conn, rest []byte) (goOn bool), see func(r *redistest.Servers, some []byte)) {
+// seen since. What passes, requests and answers, is shown to see first, which
+// says the same.
+func createHalf(ctx context.Context, t *testing.T, want error, half func(r *redistest.Servers, server net.Conn, rest []byte) (goOn bool), see func(r *redistest.Servers, answers bool, some []byte) (goOn bool)) {
 	r := redistest.ForTest(t, redistest.Options{})
 	middle := []byte("\r\ns:100\r\n") // the end of its command
 	var reached atomic.Bool
@@ -116,7 +145,9 @@ func createHalf(ctx context.Context, t *testing.T, want error, half func(r *redi
 			}
 			at := -1
 			seen := append(tail, b[:n]...)
-			see(r, seen)
+			if !see(r, answers, seen) {
+				return
+			}
 			if !answers {
 				if i := bytes.Index(seen, middle); i >= 0 {
 					at = i + len(middle) - len(tail) // in b
