@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -372,6 +373,10 @@ func (m *consumer) seek(ctx context.Context, gen uint64, to map[driver.Shard]dri
 		goTo[cur] = min(o, ends[s]) // franz-go waits at the end, we for what lies beyond it
 		at = append(at, driver.Position{Shard: s, Next: seq(o)})
 	}
+	m.gaps = slices.DeleteFunc(m.gaps, func(g *driver.GapError) bool { // nobody reads there any more
+		_, moved := goTo[m.at[g.Shard]]
+		return moved
+	})
 	m.mu.Unlock()
 	m.quiet.stir()
 	m.move(goTo)

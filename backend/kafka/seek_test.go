@@ -79,6 +79,34 @@ func TestSeekOfAShardThatCameSince(t *testing.T) {
 	wantAll(t, k)
 }
 
+// TestSeekFromAGap: a gap that was not told yet is not told after a Seek of its
+// shard, which has made it obsolete.
+func TestSeekFromAGap(t *testing.T) {
+	cluster := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "s"))
+	c := open(t, url(cluster.ListenAddrs(), ""), Options{})
+	put(t, raw(t, cluster.ListenAddrs()), "a", "b")
+	at := func(n uint64) []driver.Position {
+		return []driver.Position{{Shard: shard("s", 0), Next: driver.SeqOf(n)}}
+	}
+	if err := c.SetPositions(within(t), "g", at(0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Trim(within(t), at(1)); err != nil {
+		t.Fatal(err)
+	}
+	called, release := make(chan struct{}), make(chan struct{})
+	close(release)
+	k := joined(t, c, called, release)
+	<-called
+	if _, err := k.Seek(within(t), 6, map[driver.Shard]driver.Start{{Stream: "s"}: driver.Earliest}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := k.Fetch(within(t), nil)
+	if err != nil || len(got) != 1 || got[0].Seq(0) != driver.SeqOf(1) {
+		t.Errorf("after the Seek there are %d batches, %v, want one that begins with the first message", len(got), err)
+	}
+}
+
 // TestCloseDuringSeek: Close does not wait for what a Seek waits for.
 func TestCloseDuringSeek(t *testing.T) {
 	cluster := fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "s"))
