@@ -227,6 +227,24 @@ func TestClosed(t *testing.T) {
 	}
 }
 
+// Who waits for a connection when the driver is closed is told that, and not that
+// the server is away: it is not to be tried again.
+func TestClosedWhileConnecting(t *testing.T) {
+	t.Parallel()
+	r := redistest.ForTest(t, redistest.Options{})
+	if err := r.Pause(1); err != nil {
+		t.Fatal(err)
+	}
+	c := open(t, r.URL(), Options{})
+	asked := make(chan error, 1)
+	go func() { asked <- c.Ping(t.Context()) }()
+	until(t, "it waits for the server", func() bool { return c.open.Load() > 0 })
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, "what was asked before", <-asked, driver.ErrClosed)
+}
+
 func second[T any](_ T, err error) error { return err }
 
 func TestNumericStreamWarns(t *testing.T) {

@@ -174,12 +174,14 @@ func (c *client) attempt(a *attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.connecting = nil
-	if a.err = err; err != nil {
+	if c.closed { // which may be why it has failed
+		if err == nil {
+			rc.Close()
+		}
+		a.err = errClosed
 		return
 	}
-	if c.closed {
-		rc.Close()
-		a.err = errClosed
+	if a.err = err; err != nil {
 		return
 	}
 	c.rc = rc
