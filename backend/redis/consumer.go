@@ -237,7 +237,7 @@ func (m *reader) fail(err error) {
 	m.notify()
 }
 
-// Seek moves shards. Those that are not read are left out.
+// Seek moves shards, all of them or none. Those that are not read are left out.
 func (m *reader) Seek(ctx context.Context, gen uint64, to map[driver.Shard]driver.Start) ([]driver.Position, error) {
 	if m.isClosing() {
 		return nil, errReaderClosed
@@ -251,6 +251,7 @@ func (m *reader) Seek(ctx context.Context, gen uint64, to map[driver.Shard]drive
 		}
 	}
 	m.mu.Unlock()
+	found := map[*cursor]start{}
 	for how, cursors := range byStart {
 		shards, keys := make([]driver.Shard, len(cursors)), make([]string, len(cursors))
 		for i, cur := range cursors {
@@ -260,18 +261,21 @@ func (m *reader) Seek(ctx context.Context, gen uint64, to map[driver.Shard]drive
 		if err != nil {
 			return nil, err
 		}
-		m.mu.Lock()
 		for i, cur := range cursors {
-			if m.at[cur.shard] != cur || cur.gen > gen {
-				continue
-			}
-			cur.place, cur.gen, cur.sought = starts[i].place, gen, true
-			at = append(at, driver.Position{Shard: cur.shard, Next: starts[i].at})
-			if cur.lane != nil {
-				cur.lane.wake()
-			}
+			found[cur] = starts[i]
 		}
-		m.mu.Unlock()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for cur, st := range found {
+		if m.at[cur.shard] != cur || cur.gen > gen {
+			continue
+		}
+		cur.place, cur.gen, cur.sought = st.place, gen, true
+		at = append(at, driver.Position{Shard: cur.shard, Next: st.at})
+		if cur.lane != nil {
+			cur.lane.wake()
+		}
 	}
 	return at, nil
 }

@@ -95,6 +95,29 @@ func TestSeek(t *testing.T) {
 	r.quiet(30 * time.Millisecond)
 }
 
+// TestSeekThatFails: where one of the shards cannot be moved none is, whichever
+// is looked at first.
+func TestSeekThatFails(t *testing.T) {
+	s, c := single(t)
+	s.Call(t, 1, "XADD", "j", "1-0", "msg", "x")
+	addTo(t, s, "1-0")
+	r := consume(t, c, driver.ConsumerConfig{Streams: []string{"k", "j"}, Start: driver.Earliest})
+	s.Call(t, 1, "DEL", "j")
+	for range 20 {
+		r.gen++
+		to := map[driver.Shard]driver.Start{{Stream: "k"}: driver.Latest, {Stream: "j"}: driver.Earliest}
+		if _, err := r.cons.Seek(t.Context(), r.gen, to); !errors.Is(err, driver.ErrNotFound) {
+			t.Fatalf("got %v, want ErrNotFound", err)
+		}
+	}
+	for len(r.got) == 0 {
+		if err := r.fetch(time.Minute); err != nil && !errors.Is(err, driver.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		r.got = slices.DeleteFunc(r.got, func(id string) bool { return id != "1-0" })
+	}
+}
+
 // soon has something done that takes blockFor where the read at the server is
 // not woken. Since a machine may stall, once in five times is enough.
 func soon(t *testing.T, what string, do func()) {
