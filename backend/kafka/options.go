@@ -57,7 +57,9 @@ type Options struct {
 	// MiB. A larger one is a gap.
 	MaxBatch int
 	// NoAutocreate [no_autocreate] keeps a producer from asking the broker to
-	// create missing topics. Whether the broker does is its own setting.
+	// create missing topics. Whether the broker does is its own setting. Without
+	// it a producer that still knows a topic which was deleted asks for it again,
+	// within five minutes, as it keeps what it knows up to date.
 	NoAutocreate bool
 
 	ClientID string // [client_id] by which the broker's logs and quotas know the program; empty is sea-streamer
