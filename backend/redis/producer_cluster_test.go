@@ -179,3 +179,41 @@ func TestProduceSentinel(t *testing.T) {
 	}
 	l.check(entries(t, r, m))
 }
+
+// A shard goes on where it has moved to, also with what its old server was not
+// sent any more before that went away. At most once nothing of it is awaited.
+func TestProduceClusterMovesAndDies(t *testing.T) {
+	t.Parallel()
+	r := redistest.ClusterForTest(t, redistest.Options{NodeTimeout: redistest.Patient})
+	p := producerForTest(t, r.URL()+"/?shards=1", driver.ProducerConfig{Durability: driver.AtMostOnce, Linger: time.Hour})
+	produce := func(n int) {
+		for range n {
+			rec := driver.Record{Stream: "s", Value: make([]byte, chunkSize/2)} // a chunk each
+			if err := p.Produce(t.Context(), rec, func(driver.Receipt, error) {}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	produce(1)
+	flush(t, p)
+	p.mu.Lock()
+	s := p.streams["s"].shards[0]
+	old := s.link
+	p.mu.Unlock()
+	from, err := r.Master(int(s.slot))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.MoveSlot(t.Context(), int(s.slot), from%3+1); err != nil {
+		t.Fatal(err)
+	}
+	produce(2) // the latter lingers
+	until(t, "the producer knows that the shard has moved", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return s.link != old
+	})
+	produce(8)
+	r.Kill(from)
+	flush(t, p)
+}

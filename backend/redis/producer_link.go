@@ -330,11 +330,12 @@ func (l *link) evacuate(why error) {
 	if len(l.flying) == 0 {
 		l.settled = l.n
 	} else {
-		// What was taken back is behind what flies.
 		l.n = l.flying[len(l.flying)-1].n
-		for _, s := range l.sick {
-			s.last = min(s.last, l.n)
-		}
+	}
+	// What was taken back is behind what flies. At most once a shard may have gone
+	// on to another link, whose numbers say nothing here.
+	for _, s := range l.sick {
+		s.last = min(s.last, l.n)
 	}
 	l.quiet()
 }
