@@ -45,7 +45,7 @@ func TestLogDirs(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := dirs[0]
-	if l.Bytes != want || l.Shards != 3 || l.Path != s.dir || l.Total != int64(fs.Blocks)*int64(fs.Bsize) || l.Free <= 0 || l.Free > l.Total || l.Err != nil {
+	if l.Bytes != want || l.Shards != 3 || l.Path != s.dir || l.Total != int64(fs.Blocks)*int64(fs.Bsize) || l.Free <= 0 || l.Free > l.Total || l.Err != nil { //nolint:unconvert // Bsize is another type on other systems
 		t.Errorf("%+v, want %d bytes", l, want)
 	}
 	if _, err := d.LogDirs(t.Context(), "other"); !errors.Is(err, driver.ErrNotFound) {

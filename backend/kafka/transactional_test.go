@@ -39,7 +39,7 @@ func TestEndWaitsForMetadata(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer x.Close(t.Context()) //nolint:errcheck // nothing is in flight
+	defer x.Close(t.Context())
 	if err := x.begin(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestClaimGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer x.Close(t.Context()) //nolint:errcheck // nothing is in flight
+	defer x.Close(t.Context())
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 100 {
@@ -116,7 +116,7 @@ func TestRunGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := &transactional{producer: p, id: "id", version: safeTransactions}
-	defer x.Close(t.Context()) //nolint:errcheck // nothing is in flight
+	defer x.Close(t.Context())
 	_ = x.run(ctx, nil, []*kgo.Record{{Topic: "s"}, {Topic: "s"}}, nil)
 	close(ended)
 	<-second
@@ -155,7 +155,7 @@ func TestAbortGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := &transactional{producer: p, id: "id", version: safeTransactions}
-	defer x.Close(t.Context()) //nolint:errcheck // nothing is in flight
+	defer x.Close(t.Context())
 	recs := []*kgo.Record{{Topic: "s"}}
 	failed := errors.New("it failed")
 	_ = x.run(ctx, nil, recs, func(context.Context) error { return failed })

@@ -126,7 +126,7 @@ func Run(t *testing.T, h Harness) {
 // leaks is goleak.Find for a busy machine, on which goroutines that have been
 // told to end need longer than that waits.
 func leaks(ignored []goleak.Option) (err error) {
-	for tries := 0; tries < 20; tries++ { // half a second each
+	for range 20 { // half a second each
 		if err = goleak.Find(ignored...); err == nil {
 			return nil
 		}

@@ -73,7 +73,7 @@ func (p *Place) killAtWork() error {
 		}
 	}
 	p.Kill()
-	return nil
+	return nil //nolint:nilerr // it is killed where it is
 }
 
 // KillBroker kills a broker so many times, with a pause of a random part of

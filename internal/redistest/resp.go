@@ -77,7 +77,7 @@ func (s *Servers) Pipe(node int, commands ...[]string) ([]string, error) {
 	}
 	if err != nil {
 		_ = conn.Close() // ends the writer too
-		_ = <-written    // it failed because reading did
+		<-written        //nolint:errcheck // it failed because reading did
 		if e := ServerError(""); errors.As(err, &e) {
 			return nil, e
 		}
