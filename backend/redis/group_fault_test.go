@@ -562,33 +562,12 @@ func TestReadComesAfterClose(t *testing.T) {
 func TestAnswerToAClaimIsLost(t *testing.T) {
 	t.Parallel()
 	s := redistest.ForTest(t, redistest.Options{})
-	var lost atomic.Bool
-	cut := make(chan struct{})
-	ln := between(t, s.Addr(1), func(to, from net.Conn, answers bool) {
-		b := make([]byte, 32<<10)
-		for {
-			n, err := from.Read(b)
-			switch {
-			case answers && lost.Load():
-				<-cut
-			case !answers && bytes.Contains(b[:n], []byte("\r\nXCLAIM\r\n")) && lost.CompareAndSwap(false, true):
-				_, _ = to.Write(b[:n])
-				// What it does shows elsewhere before the connection is cut.
-				for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
-					if list, _ := s.Do(1, "XPENDING", "s", "g", "-", "+", "1"); strings.HasSuffix(strings.TrimSpace(list), "\n2") {
-						break
-					}
-				}
-				_, _ = to.Close(), from.Close()
-				close(cut)
-				return
-			}
-			if _, werr := to.Write(b[:n]); err != nil || werr != nil {
-				return
-			}
-		}
+	url, armed, lost := losing(t, s, "\r\nXCLAIM\r\n", func() bool {
+		list, _ := s.Do(1, "XPENDING", "s", "g", "-", "+", "1")
+		return strings.HasSuffix(strings.TrimSpace(list), "\n2")
 	})
-	c := open(t, "redis://"+ln.Addr().String()+"/?ack_timeout=10m", Options{})
+	armed.Store(true)
+	c := open(t, url+"/?ack_timeout=10m", Options{})
 	addNumbers(t, s, "s", "1")
 	w := newMate(t, c, "g", "s")
 	w.verdict(driver.VerdictNack, 0, w.wants("1 1")...)

@@ -1,13 +1,10 @@
 package redis
 
 import (
-	"bytes"
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -178,34 +175,11 @@ func TestGroupIsDestroyed(t *testing.T) {
 func TestAnswerToARepairIsLost(t *testing.T) {
 	t.Parallel()
 	s := redistest.ForTest(t, redistest.Options{})
-	var armed, lost atomic.Bool
-	cut := make(chan struct{})
-	ln := between(t, s.Addr(1), func(to, from net.Conn, answers bool) {
-		b := make([]byte, 32<<10)
-		for {
-			n, err := from.Read(b)
-			switch {
-			case answers && lost.Load():
-				<-cut
-			case !answers && bytes.Contains(b[:n], []byte("BUSYGROUP")) && armed.CompareAndSwap(true, false):
-				lost.Store(true)
-				_, _ = to.Write(b[:n])
-				// What it does shows elsewhere before the connection is cut.
-				for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
-					if groups, _ := s.Do(1, "XINFO", "GROUPS", "s"); strings.TrimSpace(groups) != "" {
-						break
-					}
-				}
-				_, _ = to.Close(), from.Close()
-				close(cut)
-				return
-			}
-			if _, werr := to.Write(b[:n]); err != nil || werr != nil {
-				return
-			}
-		}
+	url, armed, lost := losing(t, s, "BUSYGROUP", func() bool {
+		groups, _ := s.Do(1, "XINFO", "GROUPS", "s")
+		return strings.TrimSpace(groups) != ""
 	})
-	c := open(t, "redis://"+ln.Addr().String(), Options{})
+	c := open(t, url, Options{})
 	addNumbers(t, s, "s", "1", "2")
 	w := newMate(t, c, "g", "s")
 	w.verdict(driver.VerdictAck, 0, w.wants("1 1", "2 1")...)

@@ -1,9 +1,14 @@
 package redis
 
 import (
+	"bytes"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/seastreamer/seastreamer/internal/redistest"
 )
 
 // between is a listener that connects each client to a server. Carry takes what
@@ -54,4 +59,36 @@ func between(t *testing.T, server string, carry func(to, from net.Conn, answers 
 		all.Wait()
 	})
 	return ln
+}
+
+// losing is a server between which the answer to a command is lost: the next one
+// that contains text, when it is armed. The connection is cut when done shows
+// elsewhere that the server has carried it out.
+func losing(t *testing.T, s *redistest.Servers, text string, done func() bool) (url string, armed, lost *atomic.Bool) {
+	t.Helper()
+	armed, lost = new(atomic.Bool), new(atomic.Bool)
+	cut := make(chan struct{})
+	ln := between(t, s.Addr(1), func(to, from net.Conn, answers bool) {
+		b := make([]byte, 32<<10)
+		for {
+			n, err := from.Read(b)
+			switch {
+			case answers && lost.Load():
+				<-cut
+			case !answers && bytes.Contains(b[:n], []byte(text)) && armed.CompareAndSwap(true, false):
+				lost.Store(true)
+				_, _ = to.Write(b[:n])
+				for end := time.Now().Add(time.Minute); !done() && time.Now().Before(end); {
+					time.Sleep(time.Millisecond)
+				}
+				_, _ = to.Close(), from.Close()
+				close(cut)
+				return
+			}
+			if _, werr := to.Write(b[:n]); err != nil || werr != nil {
+				return
+			}
+		}
+	})
+	return "redis://" + ln.Addr().String(), armed, lost
 }
